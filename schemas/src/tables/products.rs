@@ -1,0 +1,107 @@
+//! What users take away: the catalogue, and how far to trust it.
+
+use super::column;
+use arrow::datatypes::{DataType, Schema};
+
+/// Version of the tables in this file.
+pub const VERSION: &str = "products/1";
+
+/// One row per galaxy, sorted on `galaxy_id`. Masses are null where `flags`
+/// says why; truth is null outside mocks.
+#[must_use]
+pub fn catalogue() -> Schema {
+    let mut fields = vec![
+        column("galaxy_id", DataType::Int64, false, "", "galaxy"),
+        column("x", DataType::Float64, false, "pixel", "mean column of the member pixels"),
+        column("y", DataType::Float64, false, "pixel", "mean row of the member pixels"),
+        column("redshift", DataType::Float64, true, "", "redshift"),
+        column("pixels_available", DataType::UInt32, false, "", "member pixels"),
+        column("pixels_used", DataType::UInt32, false, "", "fitted pixels"),
+        column("bands_integrated", DataType::UInt32, false, "", "bands in the integrated fit"),
+    ];
+    for (name, unit, meaning) in [
+        ("log_mass_stellar", "log10(Msun)", "surviving mass"),
+        ("log_mass_formed", "log10(Msun)", "formed mass"),
+        ("log_sfr_100", "log10(Msun/yr)", "mean star-formation rate of the last 100 Myr"),
+    ] {
+        for kind in ["resolved", "integrated"] {
+            for p in ["p16", "p50", "p84"] {
+                let what = format!("{meaning}, {kind}");
+                fields.push(column(
+                    format!("{name}_{kind}_{p}"),
+                    DataType::Float64,
+                    true,
+                    unit,
+                    &what,
+                ));
+            }
+        }
+        let what = format!("{meaning}: resolved minus integrated median");
+        fields.push(column(
+            name.replacen("log_", "delta_log_", 1),
+            DataType::Float64,
+            true,
+            "dex",
+            &what,
+        ));
+        let what = format!("{meaning}: truth in the fitted pixels (mocks)");
+        fields.push(column(format!("{name}_true"), DataType::Float64, true, unit, &what));
+        for kind in ["resolved", "integrated"] {
+            let what = format!("{meaning}: fraction of {kind} draws below the truth");
+            fields.push(column(format!("{name}_{kind}_rank"), DataType::Float64, true, "", &what));
+        }
+    }
+    fields.push(column("flags", DataType::UInt32, false, "", "sum of flag bits; 0: all is well"));
+    fields.push(column("model", DataType::Utf8, false, "", "SHA-256 of the model"));
+    Schema::new(fields)
+}
+
+/// The calibration of a model: one row per population and parameter.
+#[must_use]
+pub fn calibration() -> Schema {
+    let mut fields = vec![
+        column("population", DataType::Utf8, false, "", "pixel or integrated"),
+        column("parameter", DataType::Utf8, false, "", "parameter"),
+        column("simulations", DataType::UInt64, false, "", "simulations"),
+    ];
+    for (name, meaning) in [
+        ("r_squared", "coefficient of determination of the medians, mean S/N > 1"),
+        ("bias", "mean of median minus truth, mean S/N > 1"),
+        ("scatter", "standard deviation of median minus truth, mean S/N > 1"),
+        ("coverage_50", "truths inside the central 50 % interval"),
+        ("coverage_68", "truths inside the central 68 % interval"),
+        ("coverage_90", "truths inside the central 90 % interval"),
+        ("coverage_95", "truths inside the central 95 % interval"),
+        ("sbc_ks", "Kolmogorov-Smirnov distance of the ranks from uniform"),
+        ("sbc_p", "its p-value"),
+    ] {
+        fields.push(column(name, DataType::Float64, false, "", meaning));
+    }
+    let item = arrow::datatypes::Field::new("element", DataType::UInt32, false);
+    let kind = DataType::List(std::sync::Arc::new(item));
+    fields.push(column("sbc_histogram", kind, false, "", "ranks in equal bins"));
+    Schema::new(fields)
+}
+
+/// A mock campaign against its truth: one row per level and parameter.
+#[must_use]
+pub fn validation() -> Schema {
+    let mut fields = vec![
+        column("level", DataType::Utf8, false, "", "pixel, resolved or integrated"),
+        column("parameter", DataType::Utf8, false, "", "parameter"),
+        column("count", DataType::UInt64, false, "", "pixels or galaxies"),
+    ];
+    for (name, meaning) in [
+        ("r_squared", "coefficient of determination of the medians"),
+        ("bias", "mean of median minus truth"),
+        ("median_bias", "median of median minus truth"),
+        ("scatter", "standard deviation of median minus truth"),
+        ("pull_mean", "mean of (median - truth) / half the 68 % width"),
+        ("pull_scatter", "standard deviation of the pull"),
+        ("coverage_68", "truths inside the central 68 % interval"),
+        ("coverage_95", "truths inside the central 95 % interval"),
+    ] {
+        fields.push(column(name, DataType::Float64, true, "", meaning));
+    }
+    Schema::new(fields)
+}

@@ -1,0 +1,25 @@
+//! Simulations: parameters and their noiseless photometry. Noise, depth and
+//! missing bands are applied when a simulation is used, anew in each epoch.
+
+use super::{TAU_FREE, TAU_PARAMETERS, column};
+use arrow::datatypes::{DataType, Schema};
+
+/// Version of the tables in this file.
+pub const VERSION: &str = "simulations/1";
+
+/// One row per simulation, in order of `index`.
+#[must_use]
+pub fn simulations(bands: &[String]) -> Schema {
+    let mut fields = vec![
+        column("index", DataType::UInt64, false, "", "simulation"),
+        column("redshift", DataType::Float64, false, "", "redshift"),
+    ];
+    for (name, unit, meaning) in &TAU_PARAMETERS[..TAU_FREE] {
+        fields.push(column(*name, DataType::Float64, false, unit, meaning));
+    }
+    for band in bands {
+        let meaning = "noiseless flux density";
+        fields.push(column(format!("flux_njy_{band}"), DataType::Float64, false, "nJy", meaning));
+    }
+    Schema::new(fields)
+}
