@@ -7,5 +7,6 @@
 //! keyed by what they are for rather than drawn from a shared stream.
 
 pub mod lanes;
+pub mod quantile;
 pub mod random;
 pub mod scalar;
