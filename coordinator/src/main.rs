@@ -1,2 +1,68 @@
 //! The command line `outshine`.
-fn main() {}
+
+mod commands;
+
+use clap::{Parser, Subcommand};
+
+/// Stellar masses, star-formation histories and dust from JWST and HST images,
+/// pixel by pixel, with calibrated uncertainties.
+#[derive(Parser)]
+#[command(name = "outshine", version)]
+struct Arguments {
+    /// Logs as JSON, one object per line.
+    #[arg(long, env = "OUTSHINE_JSON_LOGS", global = true)]
+    json_logs: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a campaign, or go on with it: the two are the same.
+    Run(commands::run::Arguments),
+    /// Show how far a campaign is.
+    Status(commands::status::Arguments),
+    /// Put the failed tasks of a campaign back to work with the next run.
+    Retry(commands::retry::Arguments),
+    /// Copy the products of a campaign to a folder.
+    #[command(subcommand)]
+    Catalogue(commands::catalogue::Command),
+    /// Photometry of a table of parameters.
+    #[cfg(feature = "local")]
+    Photometry(commands::science::Photometry),
+    /// Libraries of stellar populations.
+    #[cfg(feature = "local")]
+    #[command(subcommand)]
+    Ssp(commands::science::Ssp),
+    /// Noise models.
+    #[cfg(feature = "local")]
+    #[command(subcommand)]
+    Noise(commands::science::Noise),
+}
+
+#[tokio::main]
+async fn main() -> std::process::ExitCode {
+    let arguments = Arguments::parse();
+    commands::start_logs(arguments.json_logs);
+    let result = match arguments.command {
+        Command::Run(a) => commands::run::main(a).await,
+        Command::Status(a) => commands::status::main(a).await,
+        Command::Retry(a) => commands::retry::main(a).await,
+        Command::Catalogue(c) => commands::catalogue::main(c).await,
+        #[cfg(feature = "local")]
+        Command::Photometry(a) => commands::science::photometry(&a),
+        #[cfg(feature = "local")]
+        Command::Ssp(c) => commands::science::ssp(&c),
+        #[cfg(feature = "local")]
+        Command::Noise(c) => commands::science::noise(&c),
+    };
+    match result {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            commands::print_error(&error);
+            // At once: returning would wait for computations in hand, whose
+            // outcome nobody takes in any more.
+            std::process::exit(1)
+        }
+    }
+}

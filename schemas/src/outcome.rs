@@ -80,6 +80,13 @@ impl CommitRecord {
     }
 }
 
+/// Digest over the data of several commits, in the order given: what a task
+/// made from them has as its inputs.
+#[must_use]
+pub fn chain<'a>(commits: impl IntoIterator<Item = &'a CommitRecord>) -> Digest {
+    Digest::of_parts(commits.into_iter().map(|c| c.data_digest.as_str().as_bytes()))
+}
+
 /// Why a task will not be tried again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailureRecord {

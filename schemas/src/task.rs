@@ -5,6 +5,9 @@ use crate::ids::{CampaignId, TaskId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// The queue that tasks travel on; its version is that of the messages.
+pub const QUEUE: &str = "outshine.tasks.v1";
+
 /// The stages of a campaign, in the order in which they can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,1 +1,6 @@
-//! Placeholder.
+//! What the tests share.
+
+pub mod campaigns;
+pub mod processes;
+pub mod reference;
+pub mod servers;

@@ -3,9 +3,6 @@
 use super::{TAU_PARAMETERS, column, photometry, pixel_key};
 use arrow::datatypes::{DataType, Schema};
 
-/// Version of the tables in this file.
-pub const VERSION: &str = "field/1";
-
 /// Member pixels, sorted on (`galaxy_id`, `y`, `x`), with the block that each
 /// belongs to. Fluxes are background-subtracted.
 #[must_use]

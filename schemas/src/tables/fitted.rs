@@ -4,9 +4,6 @@ use super::{TAU_PARAMETERS, column, photometry, pixel_key};
 use arrow::datatypes::{DataType, Field, Schema};
 use std::sync::Arc;
 
-/// Version of the tables in this file.
-pub const VERSION: &str = "fitted/1";
-
 fn list(width: usize, kind: DataType) -> DataType {
     let width = i32::try_from(width).expect("fewer than 2^31 draws");
     DataType::FixedSizeList(Arc::new(Field::new("element", kind, false)), width)

@@ -3,9 +3,6 @@
 use super::column;
 use arrow::datatypes::{DataType, Schema};
 
-/// Version of the tables in this file.
-pub const VERSION: &str = "products/1";
-
 /// One row per galaxy, sorted on `galaxy_id`. Masses are null where `flags`
 /// says why; truth is null outside mocks.
 #[must_use]
@@ -77,7 +74,7 @@ pub fn calibration() -> Schema {
     ] {
         fields.push(column(name, DataType::Float64, false, "", meaning));
     }
-    let item = arrow::datatypes::Field::new("element", DataType::UInt32, false);
+    let item = arrow::datatypes::Field::new("item", DataType::UInt32, true);
     let kind = DataType::List(std::sync::Arc::new(item));
     fields.push(column("sbc_histogram", kind, false, "", "ranks in equal bins"));
     Schema::new(fields)

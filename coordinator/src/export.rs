@@ -1,0 +1,65 @@
+//! Products of a complete campaign, copied to a folder that a person opens:
+//! the catalogue, the samples and summaries tile by tile, the model and its
+//! calibration.
+
+use crate::stage_graph::StageGraph;
+use anyhow::Context;
+use outshine_schemas::outcome::{CommitRecord, FileRecord};
+use outshine_schemas::task::Stage;
+use outshine_store::Store;
+use std::path::Path;
+
+/// Every product: its name in the folder, and where it lies in the store.
+#[must_use]
+pub fn products(graph: &StageGraph) -> Vec<(String, FileRecord)> {
+    let mut all = Vec::new();
+    let mut add = |name: String, commit: &CommitRecord, file: &str| {
+        if let Some(record) = commit.file(file) {
+            all.push((name, record.clone()));
+        }
+    };
+    for commit in graph.commits(Stage::Catalogue) {
+        for file in ["catalogue.parquet", "validation.parquet"] {
+            add(file.to_owned(), commit, file);
+        }
+    }
+    for commit in graph.commits(Stage::Calibrate) {
+        add("model/calibration.parquet".to_owned(), commit, "calibration.parquet");
+    }
+    if let Some(commit) = graph.commits(Stage::Train).last() {
+        for file in ["model.json", "model.safetensors"] {
+            add(format!("model/{file}"), commit, file);
+        }
+    }
+    for commit in graph.commits(Stage::Field) {
+        for file in &commit.files {
+            add(format!("field/{}", file.name), commit, &file.name);
+        }
+    }
+    for commit in graph.commits(Stage::Fit) {
+        for kind in ["samples", "summaries"] {
+            let name = format!("{kind}/blocks-{:07}.parquet", commit.shard.start);
+            add(name, commit, &format!("{kind}.parquet"));
+        }
+    }
+    all
+}
+
+/// Copies every product to `folder`; returns how many files were written.
+///
+/// # Errors
+/// A damaged or missing object, or a folder that cannot be written.
+pub async fn export(store: &Store, graph: &StageGraph, folder: &Path) -> anyhow::Result<usize> {
+    let products = products(graph);
+    for (name, record) in &products {
+        let path = folder.join(name);
+        let bytes = store.get_verified(&record.path, &record.sha256, record.bytes).await?;
+        let parent = path.parent().unwrap_or(folder);
+        tokio::fs::create_dir_all(parent).await.with_context(|| parent.display().to_string())?;
+        // Whole or not at all: written beside, then renamed.
+        let partial = path.with_extension("partial");
+        tokio::fs::write(&partial, &bytes).await.with_context(|| partial.display().to_string())?;
+        tokio::fs::rename(&partial, &path).await.with_context(|| path.display().to_string())?;
+    }
+    Ok(products.len())
+}

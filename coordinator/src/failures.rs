@@ -1,0 +1,45 @@
+//! Tasks that will not be tried again: read from the store, and put back to
+//! work on request.
+
+use outshine_schemas::ids::CampaignId;
+use outshine_schemas::outcome::FailureRecord;
+use outshine_schemas::task::Stage;
+use outshine_store::layout::Layout;
+use outshine_store::{Store, StoreError};
+
+/// The failures of a stage, in order of task id.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn list(
+    store: &Store,
+    campaign: &CampaignId,
+    stage: Stage,
+) -> Result<Vec<FailureRecord>, StoreError> {
+    let mut records = Vec::new();
+    for entry in store.list(&Layout::new(campaign).failures(stage)).await? {
+        let path = entry.path;
+        let Some(bytes) = store.get_opt(&path).await? else { continue };
+        match serde_json::from_slice(&bytes) {
+            Ok(record) => records.push(record),
+            Err(error) => tracing::warn!(%path, %error, "not a failure record"),
+        }
+    }
+    Ok(records)
+}
+
+/// Forgets all failures of a campaign, so that the next run tries them again;
+/// returns how many there were.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn forget(store: &Store, campaign: &CampaignId) -> Result<usize, StoreError> {
+    let mut count = 0;
+    for stage in Stage::ALL {
+        for entry in store.list(&Layout::new(campaign).failures(stage)).await? {
+            store.delete(&entry.path).await?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}

@@ -1,0 +1,17 @@
+//! The coordinator: decides what must be done, publishes it, and knows from
+//! the store alone how far a campaign is.
+//!
+//! Nothing here computes: `plan` and `stage_graph` are pure, `progress` reads
+//! commit records, `dispatch` fills the queue. The worker is linked in only by
+//! the feature `local`, for the one-machine mode.
+
+pub mod dispatch;
+pub mod export;
+pub mod failures;
+pub mod plan;
+pub mod prepare;
+pub mod progress;
+pub mod run;
+pub mod stage_graph;
+pub mod summary;
+pub mod view;

@@ -1,0 +1,120 @@
+//! Pure planning: campaign and upstream outcomes in, ordered tasks out. The
+//! same input always gives the same tasks.
+
+use outshine_schemas::FORMAT_VERSION;
+use outshine_schemas::campaign::ResolvedCampaign;
+use outshine_schemas::digest::Digest;
+use outshine_schemas::outcome::{CommitRecord, StagePlan, chain};
+use outshine_schemas::task::{Shard, Stage, Task};
+
+/// Why a stage cannot be planned although all before it is complete.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PlanError {
+    /// The model failed its calibration.
+    #[error(
+        "the model is not calibrated and will not fit: {}. Train on more simulations or for \
+         longer, or set calibrate.required = false to fit all the same",
+        .0.join("; ")
+    )]
+    Uncalibrated(Vec<String>),
+    /// An upstream commit lacks a fact.
+    #[error("the commit of stage {0} has no usable fact `{1}`: made by another version?")]
+    MissingFact(Stage, &'static str),
+}
+
+/// What the stages that a stage needs have left, in order of stage and shard.
+pub type Upstream<'a> = &'a dyn Fn(Stage) -> &'a [CommitRecord];
+
+/// Cuts `stage` into shards and fixes what it is made from.
+///
+/// # Errors
+/// [`PlanError`].
+pub fn stage(
+    stage: Stage,
+    campaign: &ResolvedCampaign,
+    upstream: Upstream,
+) -> Result<StagePlan, PlanError> {
+    let spec = &campaign.campaign;
+    let whole = || vec![Shard { start: 0, end: 1 }];
+    let fact = |of: Stage, name: &'static str| {
+        let commit = upstream(of).first();
+        commit.and_then(|c| c.count(name)).ok_or(PlanError::MissingFact(of, name))
+    };
+    let shards = match stage {
+        Stage::Field | Stage::Calibrate | Stage::Catalogue => whole(),
+        Stage::Simulate => Shard::cut(spec.simulate.count, spec.execution.simulations_per_task),
+        // The first span: its length is that of all that follow.
+        Stage::Train => vec![Shard { start: 0, end: spec.execution.epochs_per_task }],
+        Stage::Fit => {
+            check_calibration(campaign, upstream(Stage::Calibrate))?;
+            Shard::cut(fact(Stage::Field, "blocks")?, spec.execution.blocks_per_task)
+        }
+        Stage::Reduce => {
+            Shard::cut(fact(Stage::Field, "galaxies")?, spec.execution.galaxies_per_task)
+        }
+    };
+    let inputs = match stage {
+        Stage::Field => {
+            let tables = [&campaign.pixels, &campaign.sources];
+            let digests = tables.into_iter().flatten();
+            Digest::of_parts(digests.map(|d| d.as_str().as_bytes()))
+        }
+        _ => chain(stage.needs().iter().flat_map(|&need| results(need, upstream(need)))),
+    };
+    Ok(StagePlan { version: FORMAT_VERSION, stage, inputs, shards })
+}
+
+/// What later stages read of a complete stage: all of it, but of training the
+/// last span only.
+fn results(stage: Stage, commits: &[CommitRecord]) -> &[CommitRecord] {
+    match stage {
+        Stage::Train => &commits[commits.len().saturating_sub(1)..],
+        _ => commits,
+    }
+}
+
+fn check_calibration(
+    campaign: &ResolvedCampaign,
+    commits: &[CommitRecord],
+) -> Result<(), PlanError> {
+    let missing = PlanError::MissingFact(Stage::Calibrate, "passed");
+    let facts = &commits.first().ok_or(missing)?.facts;
+    let missing = PlanError::MissingFact(Stage::Calibrate, "passed");
+    let passed = facts.get("passed").and_then(serde_json::Value::as_bool).ok_or(missing)?;
+    if passed || !campaign.campaign.calibrate.required {
+        return Ok(());
+    }
+    let reasons = facts.get("reasons").and_then(serde_json::Value::as_array);
+    let words = reasons.into_iter().flatten().filter_map(|r| r.as_str().map(str::to_owned));
+    Err(PlanError::Uncalibrated(words.collect()))
+}
+
+/// The tasks of a planned stage that can run now: all of them, but of training
+/// the one span that follows what is `done` (in order).
+#[must_use]
+pub fn tasks(campaign: &ResolvedCampaign, plan: &StagePlan, done: &[CommitRecord]) -> Vec<Task> {
+    let task = |shard: Shard, inputs: Digest| {
+        Task::new(campaign.id(), campaign.digest(), plan.stage, shard, inputs)
+    };
+    if plan.stage != Stage::Train {
+        return plan.shards.iter().map(|&s| task(s, plan.inputs.clone())).collect();
+    }
+    let Some(first) = plan.shards.first() else { return Vec::new() };
+    match done.last() {
+        None => vec![task(*first, plan.inputs.clone())],
+        Some(last) if finished(last) => Vec::new(),
+        Some(last) => {
+            let shard = Shard { start: last.shard.end, end: last.shard.end + first.len() };
+            vec![task(shard, chain([last]))]
+        }
+    }
+}
+
+/// Whether a training span says that training has ended.
+#[must_use]
+pub fn finished(span: &CommitRecord) -> bool {
+    span.facts.get("finished").and_then(serde_json::Value::as_bool) == Some(true)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+use super::*;
+use outshine_schemas::campaign::Campaign;
+use outshine_schemas::ids::TaskId;
+use outshine_schemas::outcome::Facts;
+use serde_json::json;
+use std::path::Path;
+
+fn campaign(settings: &[&str]) -> ResolvedCampaign {
+    let text = "name = \"a\"\n[field]\npixels = \"p\"\n[simulate]\ncount = 100\n";
+    let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
+    let campaign = Campaign::parse(text, "a.toml", Path::new("."), &settings).unwrap();
+    ResolvedCampaign::new(campaign, Some(Digest::of(b"p")), None)
+}
+
+fn commit(stage: Stage, shard: Shard, facts: &[(&str, serde_json::Value)]) -> CommitRecord {
+    let facts: Facts = facts.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
+    let inputs = Digest::of(b"inputs");
+    CommitRecord {
+        version: 1,
+        task: TaskId::derive(&Digest::of(b"c"), stage, shard, &inputs),
+        stage,
+        shard,
+        inputs,
+        data_digest: CommitRecord::digest_of(&[], &facts),
+        files: Vec::new(),
+        facts,
+        code_version: String::new(),
+        seconds: 1.0,
+        worker: String::new(),
+    }
+}
+
+const ONE: Shard = Shard { start: 0, end: 1 };
+
+fn calibration(passed: bool) -> CommitRecord {
+    commit(Stage::Calibrate, ONE, &[("passed", json!(passed)), ("reasons", json!(["too narrow"]))])
+}
+
+#[test]
+fn simulations_are_cut_and_covered() {
+    let campaign = campaign(&["execution.simulations_per_task=30"]);
+    let plan = stage(Stage::Simulate, &campaign, &|_| &[]).unwrap();
+    assert_eq!(plan.shards.len(), 4);
+    assert_eq!(plan.shards.iter().map(|s| s.len()).sum::<u64>(), 100);
+    let ids: std::collections::BTreeSet<_> =
+        tasks(&campaign, &plan, &[]).into_iter().map(|t| t.id).collect();
+    assert_eq!(ids.len(), 4);
+    let again = stage(Stage::Simulate, &campaign, &|_| &[]).unwrap();
+    assert_eq!(plan, again);
+}
+
+#[test]
+fn training_goes_span_by_span_until_it_says_finished() {
+    let campaign = campaign(&["execution.epochs_per_task=7"]);
+    let simulated = [commit(Stage::Simulate, ONE, &[])];
+    let plan = stage(Stage::Train, &campaign, &|_| &simulated).unwrap();
+    let first = tasks(&campaign, &plan, &[]);
+    assert_eq!((first.len(), first[0].shard), (1, Shard { start: 0, end: 7 }));
+    let span = |start, end, ended: bool| {
+        commit(Stage::Train, Shard { start, end }, &[("finished", json!(ended))])
+    };
+    let second = tasks(&campaign, &plan, &[span(0, 7, false)]);
+    assert_eq!(second[0].shard, Shard { start: 7, end: 14 });
+    assert_ne!(second[0].inputs, first[0].inputs);
+    assert!(tasks(&campaign, &plan, &[span(0, 7, false), span(7, 14, true)]).is_empty());
+}
+
+#[test]
+fn an_uncalibrated_model_does_not_fit() {
+    let field = [commit(Stage::Field, ONE, &[("blocks", json!(20)), ("galaxies", json!(3))])];
+    let trained = [commit(Stage::Train, ONE, &[("finished", json!(true))])];
+    let failed = [calibration(false)];
+    let passed = [calibration(true)];
+    let fit = |campaign: &ResolvedCampaign, calibrated: &[CommitRecord; 1]| {
+        stage(Stage::Fit, campaign, &|s| match s {
+            Stage::Field => &field,
+            Stage::Train => &trained,
+            _ => &calibrated[..],
+        })
+    };
+    let strict = campaign(&[]);
+    let error = fit(&strict, &failed).unwrap_err();
+    assert_eq!(error, PlanError::Uncalibrated(vec!["too narrow".to_owned()]));
+    let good = fit(&strict, &passed).unwrap();
+    assert_eq!(good.shards.iter().map(|s| s.len()).sum::<u64>(), 20);
+    let lax = campaign(&["calibrate.required=false"]);
+    assert!(fit(&lax, &failed).is_ok());
+    // Another model is another input, and so another task.
+    assert_ne!(good.inputs, fit(&lax, &failed).unwrap().inputs);
+}

@@ -1,0 +1,51 @@
+//! From a campaign file to a campaign in the store: inputs are copied under
+//! their checksum, so that what was fitted can always be looked at again.
+
+use anyhow::Context;
+use bytes::Bytes;
+use outshine_schemas::campaign::{Campaign, ResolvedCampaign};
+use outshine_schemas::digest::Digest;
+use outshine_store::Store;
+use outshine_store::layout::Layout;
+
+/// Reads the inputs, stores campaign and inputs, and returns the campaign as
+/// stored. An existing campaign of the same identity is kept as it is.
+///
+/// # Errors
+/// An input that cannot be read or a store that cannot be written.
+pub async fn prepare(store: &Store, campaign: Campaign) -> anyhow::Result<ResolvedCampaign> {
+    let pixels = fetch(campaign.field.pixels.as_deref(), "field.pixels").await?;
+    let sources = fetch(campaign.field.sources.as_deref(), "field.sources").await?;
+    let digest = |bytes: &Option<Bytes>| bytes.as_ref().map(|b| Digest::of(b));
+    let resolved = ResolvedCampaign::new(campaign, digest(&pixels), digest(&sources));
+    let layout = Layout::new(&resolved.id());
+    for bytes in [pixels, sources].into_iter().flatten() {
+        let path = layout.input(&Digest::of(&bytes));
+        if !store.exists(&path).await? {
+            store.put(&path, bytes).await?;
+        }
+    }
+    let path = layout.campaign();
+    let text = serde_json::to_vec_pretty(&resolved)?;
+    let _either = store.put_new(&path, text.into()).await?;
+    let stored: ResolvedCampaign = serde_json::from_slice(&store.get(&path).await?)
+        .with_context(|| format!("{path}: not a campaign of this version"))?;
+    anyhow::ensure!(
+        stored.digest() == resolved.digest(),
+        "{path}: the stored campaign was changed by hand; restore it or use another store"
+    );
+    Ok(stored)
+}
+
+async fn fetch(place: Option<&str>, key: &str) -> anyhow::Result<Option<Bytes>> {
+    let Some(place) = place else { return Ok(None) };
+    let what = || format!("{key} = \"{place}\"");
+    let bytes = match place.rsplit_once('/') {
+        Some((folder, name)) if place.contains("://") => {
+            let store = outshine_store::open(folder).await.with_context(what)?;
+            store.get(name).await.with_context(what)?
+        }
+        _ => Bytes::from(tokio::fs::read(place).await.with_context(what)?),
+    };
+    Ok(Some(bytes))
+}

@@ -1,0 +1,106 @@
+//! Running a campaign, which is the same as resuming it.
+
+use crate::dispatch::{Dispatch, DispatchError};
+use crate::progress;
+use crate::stage_graph::StageGraph;
+use crate::view::View;
+use outshine_broker::TaskQueue;
+use outshine_schemas::campaign::ResolvedCampaign;
+use outshine_schemas::task::Stage;
+use outshine_store::{Store, StoreError};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How a run behaves; no result depends on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Time between looks at the store.
+    pub poll: Duration,
+    /// How long a store or broker that does not answer is waited for.
+    pub patience: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { poll: Duration::from_millis(500), patience: Duration::from_secs(300) }
+    }
+}
+
+/// Why a run ended before the campaign was complete. Whatever it was, what is
+/// committed stays, and running again goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A stage cannot go on.
+    #[error("stage {stage}: {reason}")]
+    Stage {
+        /// The stage.
+        stage: Stage,
+        /// Why.
+        reason: String,
+    },
+    /// The store did not answer for longer than the patience.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Nor the broker.
+    #[error(transparent)]
+    Dispatch(#[from] DispatchError),
+}
+
+/// Runs `campaign` (as stored by [`crate::prepare::prepare`]) until it is
+/// complete. Workers must be running on the same queue and store.
+///
+/// # Errors
+/// [`RunError`].
+pub async fn run(
+    store: &Store,
+    queue: Arc<dyn TaskQueue>,
+    queue_name: &str,
+    campaign: &ResolvedCampaign,
+    pace: Pace,
+    view: &mut dyn View,
+) -> Result<StageGraph, RunError> {
+    let id = campaign.id();
+    let mut graph = StageGraph::new(campaign.clone());
+    let mut dispatch = Dispatch::new(queue, queue_name, &campaign.campaign.execution);
+    let mut trouble: Option<Instant> = None;
+    loop {
+        let step = async {
+            if progress::refresh(store, &id, &mut graph).await? > 0 {
+                dispatch.progressed();
+            }
+            if graph.failure().is_none() {
+                dispatch.top_up(&graph.pending()).await?;
+            }
+            Ok::<(), RunError>(())
+        };
+        match step.await {
+            Ok(()) => trouble = None,
+            Err(error) => {
+                let since = *trouble.get_or_insert_with(Instant::now);
+                if !may_pass(&error) || since.elapsed() > pace.patience {
+                    return Err(error);
+                }
+                tracing::warn!(%error, "waiting for it to pass");
+            }
+        }
+        view.show(&graph);
+        if let Some((stage, failed)) = graph.failure() {
+            return Err(RunError::Stage { stage, reason: failed.reason.clone() });
+        }
+        if graph.complete() {
+            return Ok(graph);
+        }
+        tokio::time::sleep(pace.poll).await;
+    }
+}
+
+fn may_pass(error: &RunError) -> bool {
+    match error {
+        RunError::Stage { .. } => false,
+        RunError::Store(e) => e.class() == outshine_store::ErrorClass::Retry,
+        RunError::Dispatch(DispatchError::Broker(e)) => {
+            e.class() == outshine_broker::ErrorClass::Retry
+        }
+        RunError::Dispatch(_) => false,
+    }
+}

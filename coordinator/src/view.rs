@@ -1,0 +1,155 @@
+//! What a person sees while a campaign runs: bars in a terminal, plain lines
+//! elsewhere.
+
+use crate::plan;
+use crate::stage_graph::{Running, StageGraph, State};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use outshine_schemas::ids::TaskId;
+use outshine_schemas::outcome::CommitRecord;
+use outshine_schemas::task::Stage;
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+/// Looks at a campaign from time to time.
+pub trait View: Send {
+    /// The campaign is at this point.
+    fn show(&mut self, graph: &StageGraph);
+}
+
+/// How far a task in this process is: fraction done, and a few words.
+pub type StepOf = Box<dyn Fn(&TaskId) -> Option<(f64, String)> + Send>;
+
+/// The view that fits: bars where standard error is a terminal, else lines.
+#[must_use]
+pub fn fitting(step: StepOf) -> Box<dyn View> {
+    if std::io::stderr().is_terminal() {
+        Box::new(Bars { all: MultiProgress::new(), bars: BTreeMap::new(), step })
+    } else {
+        Box::new(Lines { last: BTreeMap::new(), step })
+    }
+}
+
+/// Shows nothing.
+pub struct Silent;
+
+impl View for Silent {
+    fn show(&mut self, _: &StageGraph) {}
+}
+
+/// Fraction of a running stage, counting what running tasks tell.
+fn fraction(running: &Running, step: &StepOf) -> f64 {
+    let done: u64 = running.done.iter().map(|r| r.shard.len()).sum();
+    let running_part: f64 = running
+        .pending
+        .values()
+        .filter_map(|t| step(&t.id).map(|(fraction, _)| fraction * t.shard.len() as f64))
+        .sum();
+    let all: u64 = done + running.pending.values().map(|t| t.shard.len()).sum::<u64>();
+    (done as f64 + running_part) / (all.max(1)) as f64
+}
+
+fn words(running: &Running, step: &StepOf) -> String {
+    running.pending.values().find_map(|t| step(&t.id).map(|s| s.1)).unwrap_or_default()
+}
+
+fn seconds(commits: &[CommitRecord]) -> f64 {
+    commits.iter().map(|c| c.seconds).sum()
+}
+
+fn unit(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Simulate => "simulations",
+        Stage::Train => "epochs",
+        Stage::Fit => "blocks",
+        Stage::Reduce => "galaxies",
+        Stage::Field | Stage::Calibrate | Stage::Catalogue => "tasks",
+    }
+}
+
+struct Bars {
+    all: MultiProgress,
+    bars: BTreeMap<Stage, ProgressBar>,
+    step: StepOf,
+}
+
+impl View for Bars {
+    fn show(&mut self, graph: &StageGraph) {
+        for (stage, state) in graph.states() {
+            if matches!(state, State::Blocked(_) | State::Ready(_)) {
+                continue;
+            }
+            let all = &self.all;
+            let bar = self.bars.entry(stage).or_insert_with(|| {
+                let bar = all.add(ProgressBar::new(1000));
+                let line = "{prefix:>10} [{bar:32}] {elapsed_precise} {msg}";
+                if let Ok(style) = ProgressStyle::with_template(line) {
+                    bar.set_style(style.progress_chars("=> "));
+                }
+                bar.set_prefix(stage.name());
+                bar.enable_steady_tick(Duration::from_millis(500));
+                bar
+            });
+            match state {
+                State::Running(running) => {
+                    bar.set_position((1000.0 * fraction(running, &self.step)) as u64);
+                    let waiting = running.pending.len();
+                    let done = running.done.len();
+                    let text = match words(running, &self.step) {
+                        text if text.is_empty() => format!("{done} of {} tasks", done + waiting),
+                        text => text,
+                    };
+                    bar.set_message(text);
+                }
+                State::Complete(complete) if !bar.is_finished() => {
+                    bar.set_position(1000);
+                    bar.finish_with_message(ended(stage, &complete.commits));
+                }
+                State::Failed(failed) => bar.abandon_with_message(failed.reason.clone()),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn ended(stage: Stage, commits: &[CommitRecord]) -> String {
+    let members: u64 = commits.iter().map(|c| c.shard.len()).sum();
+    let epochs = commits.iter().rfind(|c| plan::finished(c)).and_then(|c| c.count("epochs"));
+    let count = epochs.unwrap_or(members);
+    format!("{count} {}, {:.1} task seconds", unit(stage), seconds(commits))
+}
+
+struct Lines {
+    last: BTreeMap<Stage, (Instant, String)>,
+    step: StepOf,
+}
+
+impl Lines {
+    const PAUSE: Duration = Duration::from_secs(10);
+}
+
+impl View for Lines {
+    #[allow(clippy::print_stderr)]
+    fn show(&mut self, graph: &StageGraph) {
+        for (stage, state) in graph.states() {
+            let text = match state {
+                State::Blocked(_) | State::Ready(_) => continue,
+                State::Running(running) => {
+                    let percent = 100.0 * fraction(running, &self.step);
+                    format!("{percent:3.0} % {}", words(running, &self.step))
+                }
+                State::Complete(complete) => format!("done: {}", ended(stage, &complete.commits)),
+                State::Failed(failed) => format!("failed: {}", failed.reason),
+            };
+            let now = Instant::now();
+            let due = self.last.get(&stage).is_none_or(|(when, shown)| {
+                *shown != text
+                    && (!matches!(state, State::Running(_)) || now - *when >= Self::PAUSE)
+            });
+            if due {
+                eprintln!("{:>10}: {text}", stage.name());
+                self.last.insert(stage, (now, text));
+            }
+        }
+    }
+}

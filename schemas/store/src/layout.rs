@@ -1,0 +1,121 @@
+//! Every path in the store, in one place. Pure text, relative to the store's root.
+//!
+//! ```text
+//! campaigns/<campaign id>/
+//!   campaign.json                             the campaign as first planned
+//!   inputs/<sha256>.parquet                   the user's tables, by content
+//!   plan/<stage>.json                         how a stage was cut
+//!   commits/<stage>/<task id>.json            the proof that a task is done
+//!   data/<stage>/<task id>/<attempt>/<file>   what an attempt wrote; valid if a commit names it
+//!   failures/<stage>/<task id>.json           why a task will not be tried again
+//!   products/<file>                           what the user came for
+//! ```
+
+use outshine_schemas::digest::Digest;
+use outshine_schemas::ids::{CampaignId, TaskId};
+use outshine_schemas::task::Stage;
+
+/// Where all campaigns are.
+pub const CAMPAIGNS: &str = "campaigns";
+
+/// The paths of one campaign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    root: String,
+}
+
+impl Layout {
+    /// The paths of `campaign`.
+    pub fn new(campaign: &CampaignId) -> Self {
+        Self { root: format!("{CAMPAIGNS}/{campaign}") }
+    }
+
+    /// The campaign's folder.
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// The campaign as first planned.
+    pub fn campaign(&self) -> String {
+        format!("{}/campaign.json", self.root)
+    }
+
+    /// A user's table, by the digest of its file.
+    pub fn input(&self, sha256: &Digest) -> String {
+        format!("{}/inputs/{sha256}.parquet", self.root)
+    }
+
+    /// How a stage was cut.
+    pub fn plan(&self, stage: Stage) -> String {
+        format!("{}/plan/{stage}.json", self.root)
+    }
+
+    /// The folder of a stage's commit records.
+    pub fn commits(&self, stage: Stage) -> String {
+        format!("{}/commits/{stage}", self.root)
+    }
+
+    /// The commit record of a task.
+    pub fn commit(&self, stage: Stage, task: &TaskId) -> String {
+        format!("{}/{task}.json", self.commits(stage))
+    }
+
+    /// The folder of what a task's attempts wrote.
+    pub fn data(&self, stage: Stage, task: &TaskId) -> String {
+        format!("{}/data/{stage}/{task}", self.root)
+    }
+
+    /// A file that an attempt writes.
+    pub fn attempt_file(&self, stage: Stage, task: &TaskId, attempt: &str, file: &str) -> String {
+        format!("{}/{attempt}/{file}", self.data(stage, task))
+    }
+
+    /// The folder of a stage's failure records.
+    pub fn failures(&self, stage: Stage) -> String {
+        format!("{}/failures/{stage}", self.root)
+    }
+
+    /// The failure record of a task.
+    pub fn failure(&self, stage: Stage, task: &TaskId) -> String {
+        format!("{}/{task}.json", self.failures(stage))
+    }
+
+    /// The folder of what the user came for.
+    pub fn products(&self) -> String {
+        format!("{}/products", self.root)
+    }
+
+    /// One of the products.
+    pub fn product(&self, file: &str) -> String {
+        format!("{}/{file}", self.products())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use outshine_schemas::task::Shard;
+
+    #[test]
+    fn paths_are_stable() {
+        let digest = Digest::of(b"abc");
+        let layout = Layout::new(&CampaignId::new("field", &digest));
+        let shard = Shard { start: 0, end: 1 };
+        let task = TaskId::derive(&digest, Stage::Fit, shard, &digest);
+        let root = "campaigns/field-ba7816bf8f01cfea";
+        assert_eq!(layout.root(), root);
+        assert_eq!(layout.campaign(), format!("{root}/campaign.json"));
+        assert_eq!(layout.plan(Stage::Train), format!("{root}/plan/train.json"));
+        assert_eq!(layout.input(&digest), format!("{root}/inputs/{digest}.parquet"));
+        assert_eq!(layout.commit(Stage::Fit, &task), format!("{root}/commits/fit/{task}.json"));
+        assert_eq!(layout.failure(Stage::Fit, &task), format!("{root}/failures/fit/{task}.json"));
+        assert_eq!(
+            layout.attempt_file(Stage::Fit, &task, "a1", "samples.parquet"),
+            format!("{root}/data/fit/{task}/a1/samples.parquet")
+        );
+        assert_eq!(
+            layout.product("catalogue.parquet"),
+            format!("{root}/products/catalogue.parquet")
+        );
+    }
+}

@@ -1,0 +1,148 @@
+//! Small campaigns that run in seconds, and the means to run them.
+
+use anyhow::Context;
+use bytes::Bytes;
+use outshine_broker::{MemoryQueue, TaskQueue};
+use outshine_coordinator::prepare::prepare;
+use outshine_coordinator::run::{Pace, RunError, run};
+use outshine_coordinator::stage_graph::StageGraph;
+use outshine_coordinator::view::Silent;
+use outshine_coordinator::{export, progress};
+use outshine_schemas::campaign::{Campaign, ResolvedCampaign};
+use outshine_schemas::task::QUEUE;
+use outshine_store::Store;
+use outshine_worker::runtime::{self, Settings, board::Board};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A mock campaign of six galaxies and a small network.
+pub const TINY: &str = r#"
+name = "tiny"
+seed = 7
+
+[field.mock]
+galaxies = 6
+columns = 3
+stamp = 40
+log_mass = [9.0, 10.5]
+radius_pixels = [3.0, 5.0]
+
+[simulate]
+count = 2000
+
+[train]
+blocks = 2
+hidden = 32
+max_epochs = 6
+
+[calibrate]
+count = 200
+draws = 99
+required = false
+
+[fit]
+draws = 40
+
+[execution]
+simulations_per_task = 500
+epochs_per_task = 2
+blocks_per_task = 2
+galaxies_per_task = 2
+"#;
+
+/// [`TINY`] with settings.
+///
+/// # Errors
+/// When a setting does not fit.
+pub fn tiny(settings: &[&str]) -> anyhow::Result<Campaign> {
+    let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
+    Ok(Campaign::parse(TINY, "tiny.toml", Path::new("."), &settings)?)
+}
+
+/// A campaign run in this process: stored, run to its end or its error.
+pub struct Ran {
+    /// The campaign as stored.
+    pub campaign: ResolvedCampaign,
+    /// How it ended.
+    pub result: Result<StageGraph, RunError>,
+}
+
+impl Ran {
+    /// The finished campaign's stages.
+    ///
+    /// # Errors
+    /// Why it is not finished.
+    pub fn graph(self) -> anyhow::Result<StageGraph> {
+        Ok(self.result?)
+    }
+}
+
+/// Runs `campaign` on `store` with `workers` workers in this process.
+///
+/// # Errors
+/// When the campaign cannot be stored; how it ended is in the value.
+pub async fn run_here(store: &Store, campaign: Campaign, workers: usize) -> anyhow::Result<Ran> {
+    let queue: Arc<dyn TaskQueue> = Arc::new(MemoryQueue::new());
+    run_on(store, queue, campaign, workers).await
+}
+
+/// As [`run_here`], on a given queue.
+///
+/// # Errors
+/// When the campaign cannot be stored; how it ended is in the value.
+pub async fn run_on(
+    store: &Store,
+    queue: Arc<dyn TaskQueue>,
+    campaign: Campaign,
+    workers: usize,
+) -> anyhow::Result<Ran> {
+    let campaign = prepare(store, campaign).await?;
+    let settings = Settings {
+        name: "test".to_owned(),
+        slots: workers,
+        threads: workers,
+        patience: Duration::from_secs(30),
+        board: Board::default(),
+    };
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let worker = tokio::spawn(runtime::run(queue.clone(), store.clone(), settings, stopped));
+    let pace = Pace { poll: Duration::from_millis(20), patience: Duration::from_secs(30) };
+    let result = run(store, queue, QUEUE, &campaign, pace, &mut Silent).await;
+    stop.send(true).context("the workers ended early")?;
+    worker.await??;
+    Ok(Ran { campaign, result })
+}
+
+/// Every product of a finished campaign: name and bytes.
+///
+/// # Errors
+/// When an object is missing or damaged.
+pub async fn products(
+    store: &Store,
+    graph: &StageGraph,
+) -> anyhow::Result<BTreeMap<String, Bytes>> {
+    let mut all = BTreeMap::new();
+    for (name, record) in export::products(graph) {
+        all.insert(name, outshine_store::commit::read_file(store, &record).await?);
+    }
+    Ok(all)
+}
+
+/// The stages of a campaign as the store has them.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn look(store: &Store, campaign: &ResolvedCampaign) -> anyhow::Result<StageGraph> {
+    let mut graph = StageGraph::new(campaign.clone());
+    progress::refresh(store, &campaign.id(), &mut graph).await?;
+    Ok(graph)
+}
+
+/// Names whose bytes differ between two sets of products, or that only one has.
+#[must_use]
+pub fn differences(a: &BTreeMap<String, Bytes>, b: &BTreeMap<String, Bytes>) -> Vec<String> {
+    let names: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    names.into_iter().filter(|n| a.get(*n) != b.get(*n)).cloned().collect()
+}

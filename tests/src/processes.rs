@@ -1,0 +1,169 @@
+//! The project's own binaries as processes, as a user runs them.
+
+use anyhow::{Context, ensure};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// The folder of the binaries that were built with the tests.
+///
+/// # Errors
+/// When they were not built: `cargo build --workspace --bins` does it.
+pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
+    // The test lies in target/<profile>/deps.
+    let test = std::env::current_exe()?;
+    let folder = test.parent().and_then(Path::parent).context("no target folder")?;
+    let path = folder.join(name);
+    ensure!(path.is_file(), "{}: build it: cargo build --workspace --bins", path.display());
+    Ok(path)
+}
+
+/// `outshine ARGUMENTS`, run to its end.
+///
+/// # Errors
+/// When it cannot be started; how it ended is in the value.
+pub fn outshine(arguments: &[&str], environment: &[(&str, String)]) -> anyhow::Result<Output> {
+    let mut command = Command::new(binary("outshine")?);
+    command.args(arguments).envs(environment.iter().map(|(k, v)| (*k, v.as_str())));
+    Ok(command.stdin(Stdio::null()).output()?)
+}
+
+/// As [`outshine`], which must succeed; returns what it printed.
+///
+/// # Errors
+/// What it said, if it failed.
+pub fn outshine_ok(arguments: &[&str], environment: &[(&str, String)]) -> anyhow::Result<String> {
+    let output = outshine(arguments, environment)?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "outshine {}: {said}", arguments.join(" "));
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// As [`outshine`], which must fail; returns its error.
+///
+/// # Errors
+/// When it succeeded.
+pub fn outshine_error(
+    arguments: &[&str],
+    environment: &[(&str, String)],
+) -> anyhow::Result<String> {
+    let output = outshine(arguments, environment)?;
+    ensure!(!output.status.success(), "outshine {}: succeeded", arguments.join(" "));
+    Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// A process that is killed when dropped.
+pub struct Process(Child);
+
+impl Process {
+    /// `outshine-worker` with one slot, its log in `log`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn worker(
+        queue: &str,
+        store: &str,
+        environment: &[(&str, String)],
+        log: &Path,
+    ) -> anyhow::Result<Self> {
+        let mut command = Command::new(binary("outshine-worker")?);
+        command.args(["--queue", queue, "--store", store, "--slots", "1", "--threads", "1"]);
+        Self::start(command, environment, log)
+    }
+
+    /// `outshine ARGUMENTS` in the background.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn outshine(
+        arguments: &[&str],
+        environment: &[(&str, String)],
+        log: &Path,
+    ) -> anyhow::Result<Self> {
+        let mut command = Command::new(binary("outshine")?);
+        command.args(arguments);
+        Self::start(command, environment, log)
+    }
+
+    fn start(
+        mut command: Command,
+        environment: &[(&str, String)],
+        log: &Path,
+    ) -> anyhow::Result<Self> {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
+        command
+            .envs(environment.iter().map(|(k, v)| (*k, v.as_str())))
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file);
+        Ok(Self(command.spawn()?))
+    }
+
+    /// SIGKILL, and waits for the end.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub fn kill9(mut self) -> anyhow::Result<()> {
+        self.0.kill()?;
+        self.0.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM, and waits for the end; returns whether it ended well.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub fn terminate(mut self, within: Duration) -> anyhow::Result<bool> {
+        let status = Command::new("kill").arg("-TERM").arg(self.0.id().to_string()).status()?;
+        ensure!(status.success(), "kill failed");
+        self.wait_mut(within)
+    }
+
+    /// Waits for the end; returns whether it ended well.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub fn wait(mut self, within: Duration) -> anyhow::Result<bool> {
+        self.wait_mut(within)
+    }
+
+    fn wait_mut(&mut self, within: Duration) -> anyhow::Result<bool> {
+        let started = Instant::now();
+        while started.elapsed() < within {
+            if let Some(status) = self.0.try_wait()? {
+                return Ok(status.success());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        anyhow::bail!("still running after {within:?}")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Every file under `folder`: path relative to it, and content.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn files(folder: &Path) -> anyhow::Result<std::collections::BTreeMap<String, bytes::Bytes>> {
+    let mut all = std::collections::BTreeMap::new();
+    let mut open = vec![folder.to_path_buf()];
+    while let Some(next) = open.pop() {
+        for entry in std::fs::read_dir(&next).with_context(|| next.display().to_string())? {
+            let path = entry?.path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                let name = path.strip_prefix(folder)?.display().to_string();
+                all.insert(name, std::fs::read(&path)?.into());
+            }
+        }
+    }
+    Ok(all)
+}

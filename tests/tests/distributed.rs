@@ -1,0 +1,111 @@
+//! The same campaign on a real broker and a real object store, with workers
+//! as processes of their own, disturbed and undisturbed.
+
+use anyhow::{Context, ensure};
+use outshine_tests::campaigns::{TINY, differences};
+use outshine_tests::processes::{Process, files, outshine_ok};
+use outshine_tests::servers::{RabbitMq, S3, or_skip};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const LONG: Duration = Duration::from_secs(300);
+
+/// Exports a finished campaign and returns its files.
+fn exported(
+    campaign: &str,
+    store: &str,
+    environment: &[(&str, String)],
+    folder: &Path,
+) -> anyhow::Result<std::collections::BTreeMap<String, bytes::Bytes>> {
+    let to = folder.display().to_string();
+    outshine_ok(&["catalogue", "export", campaign, "--store", store, "--to", &to], environment)?;
+    files(folder)
+}
+
+/// Waits until `stage` has a commit.
+fn wait_for_commit(
+    campaign: &str,
+    store: &str,
+    environment: &[(&str, String)],
+    stage: &str,
+) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let begun = |line: &str| {
+        let state = line.trim_start().strip_prefix(stage).and_then(|l| l.strip_prefix(": "));
+        state.is_some_and(|s| !["0 of", "waits", "ready"].iter().any(|none| s.starts_with(none)))
+    };
+    while started.elapsed() < LONG {
+        let status = outshine_ok(&["status", campaign, "--store", store], environment)?;
+        if status.lines().any(begun) {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    anyhow::bail!("stage {stage} never had a commit")
+}
+
+#[test]
+fn workers_on_a_broker_and_s3_give_the_bytes_of_one_process() -> anyhow::Result<()> {
+    let (Some(broker), Some(s3)) = (or_skip(RabbitMq::start()), or_skip(S3::start())) else {
+        return Ok(());
+    };
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("tiny.toml");
+    std::fs::write(&file, TINY)?;
+    let campaign = file.to_str().context("a temporary path is text")?;
+    let environment = s3.environment();
+    let log = |name: &str| folder.path().join(name);
+
+    // Undisturbed, in one process, on a folder.
+    let local = log("local").display().to_string();
+    outshine_ok(&["run", campaign, "--store", &local], &[])?;
+    let expected = exported(campaign, &local, &[], &log("local-products"))?;
+    ensure!(expected.keys().any(|n| n.starts_with("samples/")), "no samples: {expected:?}");
+
+    // Two workers on a real broker and a real object store; one is killed in
+    // the middle of the simulations and replaced, one in the middle of training.
+    let (queue, store) = (broker.url(), s3.url("campaign"));
+    let arguments = ["run", campaign, "--store", &store, "--queue", &queue, "--workers", "0"];
+    let coordinator = Process::outshine(&arguments, &environment, &log("coordinator.log"))?;
+    let start = |name: &str| Process::worker(&queue, &store, &environment, &log(name));
+    let (one, two) = (start("one.log")?, start("two.log")?);
+    wait_for_commit(campaign, &store, &environment, "simulate")?;
+    one.kill9()?;
+    let three = start("three.log")?;
+    wait_for_commit(campaign, &store, &environment, "train")?;
+    two.kill9()?;
+    let four = start("four.log")?;
+    let said = std::fs::read_to_string(log("coordinator.log"))?;
+    ensure!(coordinator.wait(LONG)?, "the coordinator failed: {said}");
+    let disturbed = exported(campaign, &store, &environment, &log("products"))?;
+    assert_eq!(differences(&expected, &disturbed), Vec::<String>::new());
+
+    // Once more: nothing is computed, so nobody needs to be there to do it.
+    ensure!(three.terminate(LONG)? && four.terminate(LONG)?, "a worker did not drain");
+    let again = Process::outshine(&arguments, &environment, &log("again.log"))?;
+    ensure!(again.wait(Duration::from_secs(60))?, "the finished campaign did not end by itself");
+    Ok(())
+}
+
+#[test]
+fn a_killed_one_process_run_goes_on_to_the_same_bytes() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("tiny.toml");
+    std::fs::write(&file, TINY)?;
+    let campaign = file.to_str().context("a temporary path is text")?;
+    let path = |name: &str| folder.path().join(name);
+    let whole = path("whole").display().to_string();
+    outshine_ok(&["run", campaign, "--store", &whole], &[])?;
+    let expected = exported(campaign, &whole, &[], &path("whole-products"))?;
+
+    let store = path("killed").display().to_string();
+    for stage in ["simulate", "train", "fit"] {
+        let run = Process::outshine(&["run", campaign, "--store", &store], &[], &path("log"))?;
+        wait_for_commit(campaign, &store, &[], stage)?;
+        run.kill9()?;
+    }
+    outshine_ok(&["run", campaign, "--store", &store], &[])?;
+    let resumed = exported(campaign, &store, &[], &path("killed-products"))?;
+    assert_eq!(differences(&expected, &resumed), Vec::<String>::new());
+    Ok(())
+}

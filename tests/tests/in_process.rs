@@ -1,0 +1,119 @@
+//! Whole campaigns in one process.
+
+use arrow::array::Array;
+use outshine_schemas::flags;
+use outshine_schemas::task::Stage;
+use outshine_store::parquet;
+use outshine_tests::campaigns::{differences, look, products, run_here, tiny};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mock_campaign_ends_with_a_catalogue_that_knows_its_truth() -> anyhow::Result<()> {
+    let store = outshine_store::open("memory:").await?;
+    let graph = run_here(&store, tiny(&[])?, 2).await?.graph()?;
+    let files = products(&store, &graph).await?;
+    let catalogue = parquet::decode("catalogue", files["catalogue.parquet"].clone(), None)?;
+    assert_eq!(catalogue.rows(), 6);
+    let used = catalogue.number::<arrow::datatypes::UInt32Type>("pixels_used")?;
+    let truth = catalogue.float64("log_mass_stellar_true")?;
+    let resolved = catalogue.float64("log_mass_stellar_resolved_p50")?;
+    let fitted = (0..6).filter(|&row| used.value(row) > 0).count();
+    assert!(fitted >= 4, "only {fitted} galaxies have fitted pixels");
+    for row in 0..6 {
+        assert_eq!(used.value(row) > 0, resolved.is_valid(row), "row {row}");
+        assert_eq!(used.value(row) > 0, truth.is_valid(row), "row {row}");
+        if used.value(row) > 0 {
+            // A network trained for seconds is rough, but knows brightness:
+            // within a factor of ten, where the prior spans eight decades.
+            let off = resolved.value(row) - truth.value(row);
+            assert!(off.abs() < 1.0, "row {row}: {off}");
+        }
+    }
+    let validation = parquet::decode("validation", files["validation.parquet"].clone(), None)?;
+    assert_eq!(validation.rows(), 9 + 6);
+    let samples = files.keys().filter(|n| n.starts_with("samples/")).count();
+    assert_eq!(samples, graph.commits(Stage::Fit).len());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn results_do_not_depend_on_workers_or_on_how_work_was_cut() -> anyhow::Result<()> {
+    let one = outshine_store::open("memory:").await?;
+    let graph = run_here(&one, tiny(&[])?, 1).await?.graph()?;
+    let first = products(&one, &graph).await?;
+
+    let two = outshine_store::open("memory:").await?;
+    let graph = run_here(&two, tiny(&[])?, 2).await?.graph()?;
+    assert_eq!(differences(&first, &products(&two, &graph).await?), Vec::<String>::new());
+
+    // Other shards make other files, but the same model and the same rows.
+    let cut = outshine_store::open("memory:").await?;
+    let settings = [
+        "execution.blocks_per_task=5",
+        "execution.galaxies_per_task=1",
+        "execution.simulations_per_task=700",
+        "execution.epochs_per_task=6",
+    ];
+    let graph = run_here(&cut, tiny(&settings)?, 2).await?.graph()?;
+    let other = products(&cut, &graph).await?;
+    for name in ["model/model.json", "model/model.safetensors", "catalogue.parquet"] {
+        assert_eq!(first[name], other[name], "{name}");
+    }
+    let draws = |files: &std::collections::BTreeMap<String, bytes::Bytes>| {
+        let mut all = Vec::new();
+        for (name, bytes) in files.iter().filter(|(n, _)| n.starts_with("samples/")) {
+            let table = parquet::decode(name, bytes.clone(), None)?;
+            all.extend(table.float32_lists("log_mass_stellar")?.0);
+        }
+        anyhow::Ok(all)
+    };
+    assert_eq!(draws(&first)?, draws(&other)?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finished_campaign_is_not_computed_again() -> anyhow::Result<()> {
+    let store = outshine_store::open("memory:").await?;
+    let first = run_here(&store, tiny(&[])?, 2).await?;
+    let campaign = first.campaign.clone();
+    let before = first.graph()?;
+    let again = run_here(&store, tiny(&["execution.blocks_per_task=9"])?, 2).await?;
+    assert_eq!(again.campaign.id(), campaign.id());
+    let after = again.graph()?;
+    for stage in Stage::ALL {
+        assert_eq!(before.commits(stage), after.commits(stage), "{stage}");
+    }
+    let seen = look(&store, &campaign).await?;
+    assert!(seen.complete());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_is_not_calibrated_does_not_fit() -> anyhow::Result<()> {
+    let store = outshine_store::open("memory:").await?;
+    // After one epoch the network is far from calibrated.
+    let settings =
+        ["calibrate.required=true", "train.max_epochs=1", "calibrate.tolerance.coverage=0.001"];
+    let ran = run_here(&store, tiny(&settings)?, 2).await?;
+    let campaign = ran.campaign.clone();
+    let error = ran.graph().unwrap_err().to_string();
+    assert!(error.contains("not calibrated"), "{error}");
+    let seen = look(&store, &campaign).await?;
+    assert_eq!(seen.commits(Stage::Calibrate).len(), 1);
+    assert!(seen.commits(Stage::Fit).is_empty());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pixels_that_are_left_out_say_why() -> anyhow::Result<()> {
+    let store = outshine_store::open("memory:").await?;
+    let graph = run_here(&store, tiny(&["field.min_mean_snr=1e9"])?, 2).await?.graph()?;
+    let files = products(&store, &graph).await?;
+    let catalogue = parquet::decode("catalogue", files["catalogue.parquet"].clone(), None)?;
+    let bits = catalogue.number::<arrow::datatypes::UInt32Type>("flags")?;
+    let mass = catalogue.float64("log_mass_stellar_resolved_p50")?;
+    for row in 0..catalogue.rows() {
+        assert_ne!(bits.value(row) & flags::NO_FITTED_PIXELS, 0);
+        assert!(mass.is_null(row));
+    }
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! Everything that training needs to go on where it stopped.
+
+use crate::coordinates::Coordinates;
+use crate::error::NpeError;
+use crate::features::FeatureSpec;
+use crate::flow::Architecture;
+use crate::model::{
+    Model, TrainingFacts, check_shape, put_standardisation, put_weights, take_standardisation,
+    take_weights,
+};
+use crate::standardisation::Standardisation;
+use crate::storage::Arrays;
+use crate::train::TrainConfig;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+const FORMAT: &str = "outshine-checkpoint";
+const VERSION: u32 = 1;
+const WHAT: &str = "checkpoint";
+
+/// One finished epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EpochRecord {
+    /// Epochs finished, this one included.
+    pub epoch: u32,
+    /// Learning rate at its end.
+    pub learning_rate: f64,
+    /// Mean -ln p over the epoch's training examples, as the weights went, nats.
+    pub train_loss: f64,
+    /// Mean -ln p over the validation set after it, nats.
+    pub validation_loss: f64,
+}
+
+/// The state of a training run between two epochs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    pub(crate) state: State,
+    pub(crate) standardisation: Standardisation,
+    pub(crate) weights: Vec<Vec<f32>>,
+    pub(crate) first_moment: Vec<Vec<f32>>,
+    pub(crate) second_moment: Vec<Vec<f32>>,
+    pub(crate) best_weights: Vec<Vec<f32>>,
+}
+
+/// The part of a checkpoint that is not arrays.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct State {
+    pub config: TrainConfig,
+    pub architecture: Architecture,
+    pub coordinates: Coordinates,
+    pub features: FeatureSpec,
+    pub examples: u64,
+    /// Optimiser steps taken.
+    pub step: u64,
+    /// Epoch (from 1) of the best weights; 0 before the first epoch.
+    pub best_epoch: u32,
+    pub history: Vec<EpochRecord>,
+}
+
+impl Checkpoint {
+    /// Epochs finished.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.state.history.len() as u32
+    }
+
+    /// Whether training has reached its last epoch or run out of patience.
+    #[must_use]
+    pub fn finished(&self) -> bool {
+        let config = &self.state.config;
+        self.epoch() >= config.max_epochs || self.epoch() - self.state.best_epoch >= config.patience
+    }
+
+    /// One record per finished epoch.
+    #[must_use]
+    pub fn history(&self) -> &[EpochRecord] {
+        &self.state.history
+    }
+
+    /// Epoch (from 1) with the lowest validation loss so far; 0 before the first.
+    #[must_use]
+    pub fn best_epoch(&self) -> u32 {
+        self.state.best_epoch
+    }
+
+    /// Lowest validation loss so far; infinite before the first epoch.
+    #[must_use]
+    pub fn best_validation_loss(&self) -> f64 {
+        let best = self.state.best_epoch.checked_sub(1);
+        best.map_or(f64::INFINITY, |k| self.state.history[k as usize].validation_loss)
+    }
+
+    /// The model with the best weights so far. `provenance`: what the caller
+    /// wants to keep with it, such as priors and digests.
+    #[must_use]
+    pub fn model(&self, provenance: BTreeMap<String, String>) -> Model {
+        let training = TrainingFacts {
+            config: self.state.config.clone(),
+            examples: self.state.examples,
+            epochs: self.epoch(),
+            best_epoch: self.state.best_epoch,
+            validation_loss: self.best_validation_loss(),
+        };
+        Model::new(
+            self.state.architecture,
+            self.state.coordinates.clone(),
+            self.state.features.clone(),
+            self.standardisation.clone(),
+            self.best_weights.clone(),
+            training,
+            provenance,
+        )
+    }
+
+    /// The checkpoint as a file: safetensors with versioned JSON metadata.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let shape = &self.state.architecture;
+        let mut arrays = Arrays::default();
+        put_standardisation(&mut arrays, shape, &self.standardisation);
+        put_weights(&mut arrays, shape, "now.", &self.weights);
+        put_weights(&mut arrays, shape, "adam_m.", &self.first_moment);
+        put_weights(&mut arrays, shape, "adam_v.", &self.second_moment);
+        put_weights(&mut arrays, shape, "best.", &self.best_weights);
+        arrays.to_bytes(FORMAT, VERSION, self.state.clone())
+    }
+
+    /// Reads a checkpoint back.
+    ///
+    /// # Errors
+    /// [`NpeError::Unreadable`] when the bytes are truncated, corrupt or of an
+    /// unknown version.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, NpeError> {
+        let (mut arrays, state): (Arrays, State) =
+            Arrays::from_bytes(WHAT, FORMAT, VERSION, bytes)?;
+        let shape = state.architecture;
+        check_shape(WHAT, &shape, &state.coordinates, &state.features)?;
+        state.config.validate()?;
+        if state.best_epoch as usize > state.history.len() {
+            let why = "its best epoch lies beyond its history".into();
+            return Err(NpeError::Unreadable { what: WHAT, why });
+        }
+        Ok(Self {
+            standardisation: take_standardisation(WHAT, &mut arrays, &shape)?,
+            weights: take_weights(WHAT, &mut arrays, &shape, "now.")?,
+            first_moment: take_weights(WHAT, &mut arrays, &shape, "adam_m.")?,
+            second_moment: take_weights(WHAT, &mut arrays, &shape, "adam_v.")?,
+            best_weights: take_weights(WHAT, &mut arrays, &shape, "best.")?,
+            state,
+        })
+    }
+}

@@ -1,0 +1,210 @@
+//! The masked autoregressive flow (Papamakarios, Pavlakou & Murray 2017) as a
+//! candle graph.
+//!
+//! Each block maps w to w' = (w - m) exp(-a), where shift m and log scale a of
+//! a coordinate come from a masked network of the context and the coordinates
+//! before it ([`super::masks`]). log q(w) = log N(z; 0, 1) - sum of all a.
+
+use super::Architecture;
+use super::masks::BlockMask;
+use super::ops::{Affine, FirstLayer, MaskedLayer, NegativeLogDensity, Staircase, row_loss};
+use crate::coordinates::HALF_LN_TAU;
+use crate::error::NpeError;
+use crate::matmul::Level;
+use candle_core::{Device, Tensor, Var};
+use outshine_kernels::random::{Purpose, Stream};
+use std::sync::Arc;
+
+/// Weight matrices per block.
+pub const LAYERS: usize = 3;
+
+/// A flow without its weights: shapes, masks and the graph.
+pub struct Maf {
+    architecture: Architecture,
+    level: Level,
+    blocks: Vec<BlockOps>,
+}
+
+struct BlockOps {
+    masks: [Arc<Vec<f32>>; LAYERS],
+    staircase: Arc<Staircase>,
+}
+
+impl Architecture {
+    /// Rows (inputs and one bias) and columns of layer `layer` of a block.
+    #[must_use]
+    pub fn layer_shape(&self, layer: usize) -> (usize, usize) {
+        match layer {
+            0 => (self.dims + self.features + 1, self.hidden),
+            1 => (self.hidden + 1, self.hidden),
+            _ => (self.hidden + 1, 2 * self.dims),
+        }
+    }
+
+    /// Name of a weight matrix in stored files.
+    #[must_use]
+    pub fn layer_name(block: usize, layer: usize) -> String {
+        format!("flow.{block:03}.layer.{layer}")
+    }
+
+    /// The mask of a block.
+    #[must_use]
+    pub fn mask(&self, block: usize) -> BlockMask {
+        BlockMask::new(block, self.dims, self.hidden)
+    }
+}
+
+impl Maf {
+    /// The flow of an architecture, on one instruction set.
+    #[must_use]
+    pub fn new(architecture: Architecture, level: Level) -> Self {
+        let blocks = (0..architecture.blocks).map(|b| BlockOps::new(&architecture, b)).collect();
+        Self { architecture, level, blocks }
+    }
+
+    /// Random weights, block after block and layer after layer: normal with
+    /// variance 2 / (inputs that the unit sees), biases 0; the outputs start a
+    /// hundred times smaller, so that training starts near the identity.
+    #[must_use]
+    pub fn initial_weights(&self, seed: u64) -> Vec<Vec<f32>> {
+        let mut weights = Vec::new();
+        for (b, ops) in self.blocks.iter().enumerate() {
+            for layer in 0..LAYERS {
+                let (rows, cols) = self.architecture.layer_shape(layer);
+                let mask = &ops.masks[layer];
+                let mut stream = Stream::new(seed, Purpose::Weights, b as u64, layer as u64);
+                let mut values = vec![0.0f32; rows * cols];
+                let inputs = rows - 1;
+                let seen: Vec<f64> = (0..cols)
+                    .map(|j| {
+                        let masked = mask.len() / cols;
+                        let free = inputs - masked;
+                        let open = (0..masked).filter(|i| mask[i * cols + j] > 0.0).count();
+                        (free + open).max(1) as f64
+                    })
+                    .collect();
+                let gain = if layer + 1 == LAYERS { 0.01 } else { 1.0 };
+                for i in 0..inputs {
+                    for j in 0..cols {
+                        let draw = stream.normal() * gain * (2.0 / seen[j]).sqrt();
+                        let open = mask.get(i * cols + j).is_none_or(|m| *m > 0.0);
+                        values[i * cols + j] = if open { draw as f32 } else { 0.0 };
+                    }
+                }
+                weights.push(values);
+            }
+        }
+        weights
+    }
+
+    /// candle variables of stored weights.
+    ///
+    /// # Errors
+    /// When candle refuses a shape.
+    pub fn variables(&self, weights: &[Vec<f32>]) -> Result<Vec<Var>, NpeError> {
+        let mut vars = Vec::with_capacity(weights.len());
+        for (k, values) in weights.iter().enumerate() {
+            let shape = self.architecture.layer_shape(k % LAYERS);
+            vars.push(Var::from_slice(values, shape, &Device::Cpu)?);
+        }
+        Ok(vars)
+    }
+
+    /// The graph from data to noise: standardised coordinates w [rows, d] and
+    /// context [rows, C] to (z, sum of log scales) [rows, d + 1].
+    ///
+    /// # Errors
+    /// When candle refuses a shape.
+    pub fn to_noise(&self, vars: &[Var], w: &[f32], context: &[f32]) -> Result<Tensor, NpeError> {
+        let (d, c) = (self.architecture.dims, self.architecture.features);
+        let rows = w.len() / d;
+        let mut state = vec![0.0f32; rows * (d + 1)];
+        for (to, from) in state.chunks_exact_mut(d + 1).zip(w.chunks_exact(d)) {
+            to[..d].copy_from_slice(from);
+        }
+        let mut state = Tensor::from_vec(state, (rows, d + 1), &Device::Cpu)?;
+        let context = Tensor::from_slice(context, (rows, c), &Device::Cpu)?;
+        let level = self.level;
+        for (ops, vars) in self.blocks.iter().zip(vars.chunks_exact(LAYERS)) {
+            let first = FirstLayer { level, dims: d, mask: ops.masks[0].clone() };
+            let second = MaskedLayer {
+                level,
+                mask: ops.masks[1].clone(),
+                staircase: Some(ops.staircase.clone()),
+                relu: true,
+            };
+            let outputs =
+                MaskedLayer { level, mask: ops.masks[2].clone(), staircase: None, relu: false };
+            let hidden = state.apply_op3(&context, vars[0].as_tensor(), first)?;
+            let hidden = hidden.apply_op2(vars[1].as_tensor(), second)?;
+            let outputs = hidden.apply_op2(vars[2].as_tensor(), outputs)?;
+            state = state.apply_op2(&outputs, Affine { dims: d })?;
+        }
+        Ok(state)
+    }
+
+    /// Loss of some rows of a batch of `batch` rows, and its gradient with
+    /// respect to every weight. The loss is the mean over the batch of
+    /// -log q(w) without the constant of the normal; the slices of a batch add up.
+    ///
+    /// # Errors
+    /// When candle refuses a shape.
+    pub fn loss_and_gradient(
+        &self,
+        vars: &[Var],
+        w: &[f32],
+        context: &[f32],
+        batch: usize,
+    ) -> Result<(f64, Vec<Tensor>), NpeError> {
+        let dims = self.architecture.dims;
+        let state = self.to_noise(vars, w, context)?;
+        let weight = 1.0 / batch as f32;
+        let loss = state.apply_op1(NegativeLogDensity { dims, weight })?;
+        let mut store = loss.backward()?;
+        let mut gradient = Vec::with_capacity(vars.len());
+        for var in vars {
+            gradient.push(match store.remove(var.as_tensor()) {
+                Some(tensor) => tensor,
+                None => var.as_tensor().zeros_like()?,
+            });
+        }
+        Ok((f64::from(loss.to_scalar::<f32>()?), gradient))
+    }
+
+    /// log q(w) of each row, in standardised coordinates.
+    ///
+    /// # Errors
+    /// When candle refuses a shape.
+    pub fn log_density(
+        &self,
+        vars: &[Var],
+        w: &[f32],
+        context: &[f32],
+    ) -> Result<Vec<f64>, NpeError> {
+        let d = self.architecture.dims;
+        let values = self.to_noise(vars, w, context)?.flatten_all()?.to_vec1::<f32>()?;
+        let constant = HALF_LN_TAU * d as f64;
+        Ok(values.chunks_exact(d + 1).map(|row| -row_loss(row) - constant).collect())
+    }
+}
+
+impl BlockOps {
+    fn new(architecture: &Architecture, block: usize) -> Self {
+        let mask = architecture.mask(block);
+        let (d, h) = (architecture.dims, architecture.hidden);
+        let matrix = |rows: usize, cols: usize, open: &dyn Fn(usize, usize) -> bool| {
+            let values = (0..rows * cols).map(|k| f32::from(u8::from(open(k / cols, k % cols))));
+            Arc::new(values.collect::<Vec<f32>>())
+        };
+        let masks = [
+            matrix(d, h, &|i, j| mask.input(i, j)),
+            matrix(h, h, &|i, j| mask.hidden(i, j)),
+            matrix(h, 2 * d, &|i, j| mask.output(i, j % d)),
+        ];
+        let staircase = Staircase {
+            end: (0..h).map(|j| mask.units(mask.degree[j]).end).collect(),
+            start: (0..h).map(|i| mask.units(mask.degree[i]).start).collect(),
+        };
+        Self { masks, staircase: Arc::new(staircase) }
+    }
+}

@@ -1,0 +1,98 @@
+//! The binary `outshine-worker`: does tasks from a queue until it is stopped.
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use outshine_worker::runtime::{self, Settings, board::Board};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Does the tasks of Outshine campaigns. Stateless: start and stop as many as
+/// you like, at any time. SIGTERM or SIGINT finishes the tasks in hand; a
+/// second one stops at once, and the tasks go to other workers.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Broker: amqp://user:password@host:5672/vhost or amqps://...
+    #[arg(long, env = "OUTSHINE_QUEUE", hide_env_values = true)]
+    queue: String,
+    /// Store: a folder, file:///path or s3://bucket/prefix.
+    #[arg(long, env = "OUTSHINE_STORE")]
+    store: String,
+    /// Tasks done at a time [default: number of cores].
+    #[arg(long, env = "OUTSHINE_SLOTS")]
+    slots: Option<usize>,
+    /// Threads that one task may use, where it can [default: number of cores].
+    #[arg(long, env = "OUTSHINE_THREADS")]
+    threads: Option<usize>,
+    /// Name in commit records and logs [default: host name and process id].
+    #[arg(long, env = "OUTSHINE_WORKER_NAME")]
+    name: Option<String>,
+    /// Seconds that a lost broker is waited for.
+    #[arg(long, env = "OUTSHINE_PATIENCE_SECONDS", default_value_t = 300)]
+    patience_seconds: u64,
+    /// Logs as JSON, one object per line.
+    #[arg(long, env = "OUTSHINE_JSON_LOGS")]
+    json_logs: bool,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    start_logs(arguments.json_logs);
+    if arguments.queue.starts_with("memory") {
+        bail!(
+            "--queue {}: a queue in memory cannot be shared with another process; give the \
+               coordinator's amqp:// address",
+            arguments.queue
+        );
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let slots = arguments.slots.unwrap_or(cores);
+    if slots == 0 {
+        bail!("--slots 0: a worker needs at least one slot");
+    }
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "worker".to_owned());
+    let settings = Settings {
+        name: arguments.name.unwrap_or_else(|| format!("{host}:{}", std::process::id())),
+        slots,
+        threads: arguments.threads.unwrap_or(cores).max(1),
+        patience: Duration::from_secs(arguments.patience_seconds),
+        board: Board::default(),
+    };
+    let store = outshine_store::open(&arguments.store).await.context("opening the store")?;
+    let queue = outshine_broker::open(&arguments.queue).await.context("opening the queue")?;
+    tracing::info!(name = %settings.name, slots, "worker ready");
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        signal().await;
+        tracing::info!("stopping after the tasks in hand");
+        // Fails only when the worker has ended already.
+        let _ = stop.send(true);
+        signal().await;
+        tracing::warn!("stopping at once");
+        std::process::exit(130);
+    });
+    runtime::run(queue, store, settings, stopped).await?;
+    Ok(())
+}
+
+async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        },
+        Err(_) => {
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
+}
+
+/// Logs to standard error; `RUST_LOG` overrides the level.
+fn start_logs(json: bool) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json { logs.json().init() } else { logs.init() }
+}

@@ -1,0 +1,167 @@
+//! One message, from bytes to a verdict. Nothing here settles: see `slot`.
+
+use super::board::Board;
+use crate::stages::{self, Job, RetryClass, Science, StageError};
+use outshine_schemas::campaign::ResolvedCampaign;
+use outshine_schemas::codec::{self, CodecError};
+use outshine_schemas::ids::CampaignId;
+use outshine_schemas::outcome::FailureRecord;
+use outshine_schemas::task::Task;
+use outshine_schemas::{CODE_VERSION, FORMAT_VERSION, SCIENCE_VERSION};
+use outshine_store::commit::{self, Draft, NewFile};
+use outshine_store::layout::Layout;
+use outshine_store::{PutNew, Store};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// How a message ended.
+#[derive(Debug)]
+pub enum Verdict {
+    /// The outcome is committed, by this attempt or another.
+    Done,
+    /// It may work later.
+    Retry(String),
+    /// It will not work; the error is kept in the store.
+    Failed(String),
+    /// Nothing will work until somebody mends the store.
+    Stop(String),
+    /// Not a message that this software understands.
+    Unreadable(CodecError),
+}
+
+/// Does tasks one after another; keeps the models of the last campaign.
+pub struct Executor {
+    store: Store,
+    worker: String,
+    threads: usize,
+    board: Board,
+    loaded: Option<(CampaignId, Arc<ResolvedCampaign>, Arc<Science>)>,
+}
+
+impl Executor {
+    /// An executor that computes with up to `threads` threads.
+    pub fn new(store: Store, worker: String, threads: usize, board: Board) -> Self {
+        Self { store, worker, threads, board, loaded: None }
+    }
+
+    /// Does what `payload` asks; `redeliveries` is how often the message came
+    /// back before.
+    pub async fn execute(&mut self, payload: &[u8], redeliveries: u32) -> Verdict {
+        let task = match codec::decode(payload) {
+            Ok(task) => task,
+            Err(error) => return Verdict::Unreadable(error),
+        };
+        let verdict = match self.attempt(&task).await {
+            Ok(()) => Verdict::Done,
+            Err(error) => self.judge(&task, &error, redeliveries + 1).await,
+        };
+        self.board.clear(&task.id);
+        verdict
+    }
+
+    async fn attempt(&mut self, task: &Task) -> Result<(), StageError> {
+        let path = Layout::new(&task.campaign).commit(task.stage, &task.id);
+        if self.store.exists(&path).await? {
+            tracing::debug!(task = %task.id, stage = %task.stage, "committed already");
+            return Ok(());
+        }
+        let (campaign, science) = self.load(task).await?;
+        let started = Instant::now();
+        tracing::info!(task = %task.id, stage = %task.stage, shard = %task.shard, "start");
+        let job = Job {
+            store: self.store.clone(),
+            task: task.clone(),
+            campaign,
+            science,
+            threads: self.threads,
+            board: self.board.clone(),
+        };
+        let outcome = stages::run(&job).await?;
+        let draft = Draft {
+            task: task.id.clone(),
+            stage: task.stage,
+            shard: task.shard,
+            inputs: task.inputs.clone(),
+            facts: outcome.facts,
+            code_version: CODE_VERSION.to_owned(),
+            seconds: started.elapsed().as_secs_f64(),
+            worker: self.worker.clone(),
+        };
+        let files = outcome.files.into_iter();
+        let files = files.map(|(name, bytes, rows)| NewFile { name, bytes, rows }).collect();
+        let attempt = uuid::Uuid::new_v4().to_string();
+        let layout = Layout::new(&task.campaign);
+        let kept = commit::publish_attempt(&self.store, &layout, &attempt, draft, files).await?;
+        let kept = kept.record();
+        tracing::info!(
+            task = %task.id, stage = %task.stage, seconds = kept.seconds, winner = %kept.worker,
+            "committed"
+        );
+        Ok(())
+    }
+
+    async fn load(
+        &mut self,
+        task: &Task,
+    ) -> Result<(Arc<ResolvedCampaign>, Arc<Science>), StageError> {
+        if let Some((id, campaign, science)) = &self.loaded {
+            if *id == task.campaign {
+                return Ok((campaign.clone(), science.clone()));
+            }
+        }
+        let path = Layout::new(&task.campaign).campaign();
+        let bytes = self.store.get(&path).await?;
+        let campaign: ResolvedCampaign = serde_json::from_slice(&bytes)
+            .map_err(|e| StageError::Permanent(format!("{path}: not a campaign: {e}")))?;
+        if campaign.version != FORMAT_VERSION || campaign.science_version != SCIENCE_VERSION {
+            return Err(StageError::Permanent(format!(
+                "{path}: made by format {} and science {}, this worker has {FORMAT_VERSION} and \
+                 {SCIENCE_VERSION}: run a worker of the coordinator's version",
+                campaign.version, campaign.science_version
+            )));
+        }
+        if campaign.digest() != task.campaign_digest {
+            return Err(StageError::Permanent(format!(
+                "{path}: does not match the message: the stored campaign was changed"
+            )));
+        }
+        let campaign = Arc::new(campaign);
+        let of = campaign.clone();
+        let science = tokio::task::spawn_blocking(move || Science::new(&of.campaign))
+            .await
+            .map_err(|e| StageError::Permanent(format!("building the models panicked: {e}")))??;
+        let science = Arc::new(science);
+        self.loaded = Some((task.campaign.clone(), campaign.clone(), science.clone()));
+        Ok((campaign, science))
+    }
+
+    async fn judge(&self, task: &Task, error: &StageError, attempts: u32) -> Verdict {
+        let report = error.report();
+        if error.class() == RetryClass::Stop {
+            return Verdict::Stop(report);
+        }
+        let limit = self.loaded.as_ref().map_or(5, |(_, c, _)| c.campaign.execution.max_attempts);
+        if error.class() == RetryClass::Retry && attempts < limit {
+            return Verdict::Retry(report);
+        }
+        let record = FailureRecord {
+            version: FORMAT_VERSION,
+            task: task.id.clone(),
+            stage: task.stage,
+            shard: task.shard,
+            error: report.clone(),
+            attempts,
+            worker: self.worker.clone(),
+        };
+        let path = Layout::new(&task.campaign).failure(task.stage, &task.id);
+        let bytes = match serde_json::to_vec_pretty(&record) {
+            Ok(bytes) => bytes,
+            Err(e) => return Verdict::Retry(format!("{report}; and its record is no JSON: {e}")),
+        };
+        match self.store.put_new(&path, bytes.into()).await {
+            Ok(PutNew::Created | PutNew::AlreadyExists) => Verdict::Failed(report),
+            // Without the record nobody would learn of it: keep the message.
+            Err(e) => Verdict::Retry(format!("{report}; and this could not be recorded: {e}")),
+        }
+    }
+}

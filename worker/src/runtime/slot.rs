@@ -1,0 +1,144 @@
+//! The loop of a worker: one delivery at a time per slot. The only file that
+//! settles deliveries, and only after the outcome is in the store.
+
+use super::board::Board;
+use super::execute::{Executor, Verdict};
+use outshine_broker::{BrokerError, Consumer, Delivery, Settlement, TaskQueue};
+use outshine_schemas::task::QUEUE;
+use outshine_store::Store;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How a worker runs.
+#[derive(Clone)]
+pub struct Settings {
+    /// Its name in commit records and logs.
+    pub name: String,
+    /// Tasks done at a time.
+    pub slots: usize,
+    /// Threads that one task may use.
+    pub threads: usize,
+    /// How long a lost broker is waited for before the worker gives up.
+    pub patience: Duration,
+    /// Where running tasks tell how far they are.
+    pub board: Board,
+}
+
+/// Why a worker stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The broker stayed away.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The store cannot be used until somebody mends it.
+    #[error("{0}")]
+    Store(String),
+    /// A slot died.
+    #[error("a worker slot panicked: {0}")]
+    Slot(tokio::task::JoinError),
+}
+
+/// Works until `stop` turns true: then no new delivery is taken, and the
+/// tasks in hand are finished.
+///
+/// # Errors
+/// [`WorkerError`] when the broker stays away for longer than the patience.
+pub async fn run(
+    queue: Arc<dyn TaskQueue>,
+    store: Store,
+    settings: Settings,
+    stop: watch::Receiver<bool>,
+) -> Result<(), WorkerError> {
+    let slots: Vec<_> = (0..settings.slots)
+        .map(|i| {
+            let name = format!("{}/{i}", settings.name);
+            let executor =
+                Executor::new(store.clone(), name, settings.threads, settings.board.clone());
+            let slot = slot(queue.clone(), executor, settings.patience, stop.clone());
+            tokio::spawn(slot)
+        })
+        .collect();
+    let mut result = Ok(());
+    for slot in slots {
+        let ended = slot.await.map_err(WorkerError::Slot).flatten();
+        result = result.and(ended);
+    }
+    result
+}
+
+async fn slot(
+    queue: Arc<dyn TaskQueue>,
+    mut executor: Executor,
+    patience: Duration,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), WorkerError> {
+    let mut consumer: Option<Box<dyn Consumer>> = None;
+    let mut lost_since: Option<tokio::time::Instant> = None;
+    while !*stop.borrow() {
+        let taken = tokio::select! {
+            biased;
+            // An error means that nobody is left who could say stop.
+            changed = stop.changed() => { if changed.is_err() { break } else { continue } }
+            taken = take(&queue, &mut consumer) => taken,
+        };
+        match taken {
+            Ok(delivery) => {
+                lost_since = None;
+                handle(&mut executor, delivery).await?;
+            }
+            Err(error) => {
+                consumer = None;
+                let since = *lost_since.get_or_insert_with(tokio::time::Instant::now);
+                if since.elapsed() > patience {
+                    return Err(error.into());
+                }
+                tracing::warn!(%error, "the broker is away; trying again");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn take(
+    queue: &Arc<dyn TaskQueue>,
+    consumer: &mut Option<Box<dyn Consumer>>,
+) -> Result<Delivery, BrokerError> {
+    if consumer.is_none() {
+        queue.declare(QUEUE).await?;
+        *consumer = Some(queue.consume(QUEUE).await?);
+    }
+    match consumer {
+        Some(consumer) => consumer.next().await,
+        None => unreachable!("made above"),
+    }
+}
+
+async fn handle(executor: &mut Executor, delivery: Delivery) -> Result<(), WorkerError> {
+    let redeliveries = delivery.redeliveries;
+    let settlement = match executor.execute(&delivery.payload, redeliveries).await {
+        Verdict::Done => delivery.ack().await,
+        Verdict::Retry(error) => {
+            let seconds = 1u64 << redeliveries.min(5);
+            tracing::warn!(%error, redeliveries, "will be tried again in {seconds} s");
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            delivery.retry().await
+        }
+        Verdict::Failed(error) => {
+            tracing::error!(%error, "task failed");
+            delivery.reject().await
+        }
+        // Dropped, the delivery goes back to the queue.
+        Verdict::Stop(error) => return Err(WorkerError::Store(error)),
+        Verdict::Unreadable(error) => {
+            tracing::error!(%error, "unreadable message");
+            delivery.reject().await
+        }
+    };
+    if settlement == Settlement::Lost {
+        // Harmless: the message comes again and finds the commit.
+        tracing::warn!("the delivery was lost before it was settled");
+    }
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! Sums over the pixels of one block, and their table.
+
+use super::{StageError, draws::Draws, table};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, UInt32Array};
+use arrow::datatypes::{Float64Type, UInt32Type};
+use outshine_catalogue::integrated::BandSum;
+use outshine_catalogue::sums::DrawSum;
+use outshine_kernels::scalar;
+use outshine_store::Table;
+use std::sync::Arc;
+
+/// Quantities that are summed over pixels: the parameter whose power of ten
+/// it is, and the column of the sum.
+pub const SUMMED: [(&str, &str); 3] = [
+    ("log_mass_stellar", "mass_stellar"),
+    ("log_mass_formed", "mass_formed"),
+    ("log_sfr_100", "sfr_100"),
+];
+
+/// Sums over the fitted pixels of one block, or of a galaxy.
+#[derive(Clone)]
+pub struct Block {
+    /// Its number in the field.
+    pub block: u32,
+    /// Its galaxy.
+    pub galaxy_id: i64,
+    /// Member pixels.
+    pub available: u32,
+    /// Fitted pixels.
+    pub used: u32,
+    /// Draw-by-draw sums of [`SUMMED`].
+    pub sums: [DrawSum; 3],
+    /// True sums, for mocks.
+    pub truth: [Option<f64>; 3],
+    /// Photometric sums per band.
+    pub bands: Vec<BandSum>,
+}
+
+impl Block {
+    /// No pixels yet.
+    pub fn new(block: u32, galaxy_id: i64, draws: usize, bands: usize) -> Self {
+        Self {
+            block,
+            galaxy_id,
+            available: 0,
+            used: 0,
+            sums: std::array::from_fn(|_| DrawSum::new(draws)),
+            truth: [None; 3],
+            bands: vec![BandSum::default(); bands],
+        }
+    }
+
+    /// Adds a fitted pixel; `truth` are its true log10 values of [`SUMMED`].
+    pub fn add_pixel(&mut self, draws: &Draws, flux: &[f32], err: &[f32], truth: Option<[f64; 3]>) {
+        self.used += 1;
+        for (i, (parameter, _)) in SUMMED.iter().enumerate() {
+            self.sums[i].add_pixel(draws.of(parameter));
+            if let Some(truth) = truth {
+                *self.truth[i].get_or_insert(0.0) += scalar::exp10(truth[i]);
+            }
+        }
+        for (band, (&f, &e)) in self.bands.iter_mut().zip(flux.iter().zip(err)) {
+            band.add_pixel(f, e);
+        }
+    }
+
+    /// Adds a later block of the same galaxy.
+    pub fn add_block(&mut self, other: &Self) {
+        self.available += other.available;
+        self.used += other.used;
+        for i in 0..SUMMED.len() {
+            self.sums[i].add_block(other.sums[i].linear());
+            if let Some(truth) = other.truth[i] {
+                *self.truth[i].get_or_insert(0.0) += truth;
+            }
+        }
+        for (band, more) in self.bands.iter_mut().zip(&other.bands) {
+            band.add(more);
+        }
+    }
+}
+
+/// Columns of the table of blocks.
+pub fn columns(blocks: &[Block], draws: usize) -> Result<Vec<ArrayRef>, StageError> {
+    let count = |of: &dyn Fn(&Block) -> u32| -> ArrayRef {
+        Arc::new(UInt32Array::from_iter_values(blocks.iter().map(of)))
+    };
+    let number = |of: &dyn Fn(&Block) -> f64| -> ArrayRef {
+        Arc::new(Float64Array::from_iter_values(blocks.iter().map(of)))
+    };
+    let mut columns: Vec<ArrayRef> = vec![
+        count(&|b| b.block),
+        Arc::new(Int64Array::from_iter_values(blocks.iter().map(|b| b.galaxy_id))),
+        count(&|b| b.available),
+        count(&|b| b.used),
+    ];
+    for i in 0..SUMMED.len() {
+        let values = blocks.iter().flat_map(|b| b.sums[i].linear().iter().copied()).collect();
+        columns.push(table::list_f64(values, draws)?);
+    }
+    for i in 0..SUMMED.len() {
+        columns.push(Arc::new(Float64Array::from_iter(blocks.iter().map(|b| b.truth[i]))));
+    }
+    let bands = blocks.first().map_or(0, |b| b.bands.len());
+    for i in 0..bands {
+        columns.push(count(&|b| b.bands[i].observed));
+    }
+    for i in 0..bands {
+        columns.push(number(&|b| b.bands[i].flux_njy));
+        columns.push(number(&|b| b.bands[i].variance.sqrt()));
+    }
+    Ok(columns)
+}
+
+/// Blocks from their table.
+pub fn read(table: &Table, bands: &[String]) -> Result<Vec<Block>, StageError> {
+    let block = table.number::<UInt32Type>("block")?;
+    let galaxy = table.int64("galaxy_id")?;
+    let available = table.number::<UInt32Type>("pixels_available")?;
+    let used = table.number::<UInt32Type>("pixels_used")?;
+    let missing = |name: &str| StageError::Permanent(format!("blocks: no usable column `{name}`"));
+    let mut sums = Vec::new();
+    let mut truths = Vec::new();
+    for (_, name) in SUMMED {
+        let column = table.column(name)?;
+        sums.push(column.as_fixed_size_list_opt().ok_or_else(|| missing(name))?.clone());
+        truths.push(table.float64(&format!("{name}_true"))?);
+    }
+    let mut photometry = Vec::new();
+    for band in bands {
+        photometry.push((
+            table.number::<UInt32Type>(&format!("observed_{band}"))?,
+            table.float64(&format!("flux_njy_{band}"))?,
+            table.float64(&format!("err_njy_{band}"))?,
+        ));
+    }
+    let mut blocks = Vec::with_capacity(table.rows());
+    for row in 0..table.rows() {
+        let draws = sums[0].value_length() as usize;
+        let mut one = Block::new(block.value(row), galaxy.value(row), draws, bands.len());
+        one.available = available.value(row);
+        one.used = used.value(row);
+        for i in 0..SUMMED.len() {
+            let list = sums[i].value(row);
+            let values =
+                list.as_primitive_opt::<Float64Type>().ok_or_else(|| missing(SUMMED[i].1))?;
+            one.sums[i].add_block(values.values());
+            one.truth[i] = (!truths[i].is_null(row)).then(|| truths[i].value(row));
+        }
+        for (band, (observed, flux, err)) in one.bands.iter_mut().zip(&photometry) {
+            band.observed = observed.value(row);
+            band.flux_njy = flux.value(row);
+            band.variance = err.value(row) * err.value(row);
+        }
+        blocks.push(one);
+    }
+    Ok(blocks)
+}

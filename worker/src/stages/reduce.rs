@@ -1,0 +1,206 @@
+//! Stage reduce: pixels to galaxies, and each galaxy fitted as one object.
+
+use super::blocks::{self, Block, SUMMED};
+use super::draws::Drawer;
+use super::field::GALAXIES;
+use super::{Job, Outcome, StageError, compute, fit, model, table, upstream};
+use arrow::array::{Array, ArrayRef, Float64Array, Int64Array, StringArray, UInt32Array};
+use arrow::datatypes::UInt32Type;
+use outshine_catalogue::integrated;
+use outshine_catalogue::interval::{Interval, rank};
+use outshine_kernels::random::{Purpose, Stream};
+use outshine_kernels::scalar;
+use outshine_schemas::flags;
+use outshine_schemas::tables::catalogue;
+use outshine_schemas::task::{Shard, Stage};
+use outshine_store::parquet;
+use std::sync::Arc;
+
+/// The rows of some galaxies.
+pub const ROWS: &str = "rows.parquet";
+
+/// A galaxy of the field.
+struct Galaxy {
+    galaxy_id: i64,
+    redshift: Option<f64>,
+    x: f64,
+    y: f64,
+    pixels: u32,
+    blocks: Shard,
+}
+
+/// One quantity of a galaxy.
+#[derive(Clone, Copy, Default)]
+struct Quantity {
+    resolved: Option<Interval>,
+    integrated: Option<Interval>,
+    truth: Option<f64>,
+    resolved_rank: Option<f64>,
+    integrated_rank: Option<f64>,
+}
+
+/// One row of the catalogue.
+struct Row {
+    used: u32,
+    bands: u32,
+    quantities: [Quantity; 3],
+    flags: u32,
+}
+
+pub async fn run(job: &Job) -> Result<Outcome, StageError> {
+    upstream::check_inputs(job).await?;
+    let trained = model::load(job).await?;
+    let field = upstream::commits_over(job, Stage::Field, None).await?.remove(0);
+    let galaxies = galaxies(job, upstream::file(job, &field, GALAXIES).await?)?;
+    let first = galaxies.first().map_or(0, |g| g.blocks.start);
+    let last = galaxies.last().map_or(0, |g| g.blocks.end);
+    let range = Shard { start: first, end: last };
+    let mut all = Vec::new();
+    for commit in upstream::commits_over(job, Stage::Fit, Some(range)).await? {
+        let bytes = upstream::file(job, &commit, fit::BLOCKS).await?;
+        let table = parquet::decode(fit::BLOCKS, bytes, None)?;
+        all.extend(blocks::read(&table, &job.campaign.campaign.bands)?);
+    }
+    let job = job.clone();
+    compute(move || reduce(&job, &trained, &galaxies, &all)).await
+}
+
+fn galaxies(job: &Job, bytes: bytes::Bytes) -> Result<Vec<Galaxy>, StageError> {
+    let mut galaxies = Vec::new();
+    let table = parquet::decode(GALAXIES, bytes, None)?;
+    let id = table.int64("galaxy_id")?;
+    let redshift = table.float64("redshift")?;
+    let x = table.float64("x")?;
+    let y = table.float64("y")?;
+    let pixels = table.number::<UInt32Type>("pixels")?;
+    let first = table.number::<UInt32Type>("first_block")?;
+    let count = table.number::<UInt32Type>("blocks")?;
+    for row in 0..table.rows() {
+        let start = u64::from(first.value(row));
+        galaxies.push(Galaxy {
+            galaxy_id: id.value(row),
+            redshift: (!redshift.is_null(row)).then(|| redshift.value(row)),
+            x: x.value(row),
+            y: y.value(row),
+            pixels: pixels.value(row),
+            blocks: Shard { start, end: start + u64::from(count.value(row)) },
+        });
+    }
+    let Shard { start, end } = job.task.shard;
+    if end > galaxies.len() as u64 {
+        let have = galaxies.len();
+        return Err(StageError::Permanent(format!("galaxies {start}..{end} asked, {have} there")));
+    }
+    galaxies.truncate(end as usize);
+    galaxies.drain(..start as usize);
+    Ok(galaxies)
+}
+
+fn reduce(
+    job: &Job,
+    trained: &model::Trained,
+    galaxies: &[Galaxy],
+    all: &[Block],
+) -> Result<Outcome, StageError> {
+    let mut drawer = Drawer::new(&job.science, &trained.sampler);
+    let mut rows = Vec::with_capacity(galaxies.len());
+    for galaxy in galaxies {
+        rows.push(row(job, &mut drawer, galaxy, all)?);
+    }
+    let digest = trained.digest.as_str();
+    let mut columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from_iter_values(galaxies.iter().map(|g| g.galaxy_id))),
+        Arc::new(Float64Array::from_iter_values(galaxies.iter().map(|g| g.x))),
+        Arc::new(Float64Array::from_iter_values(galaxies.iter().map(|g| g.y))),
+        Arc::new(Float64Array::from_iter(galaxies.iter().map(|g| g.redshift))),
+        Arc::new(UInt32Array::from_iter_values(galaxies.iter().map(|g| g.pixels))),
+        Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.used))),
+        Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.bands))),
+    ];
+    for i in 0..SUMMED.len() {
+        let mut push = |of: &dyn Fn(&Quantity) -> Option<f64>| {
+            let values = rows.iter().map(|r| of(&r.quantities[i]));
+            columns.push(Arc::new(Float64Array::from_iter(values)));
+        };
+        push(&|q| q.resolved.map(|v| v.p16));
+        push(&|q| q.resolved.map(|v| v.p50));
+        push(&|q| q.resolved.map(|v| v.p84));
+        push(&|q| q.integrated.map(|v| v.p16));
+        push(&|q| q.integrated.map(|v| v.p50));
+        push(&|q| q.integrated.map(|v| v.p84));
+        push(&|q| Some(q.resolved?.p50 - q.integrated?.p50));
+        push(&|q| q.truth);
+        push(&|q| q.resolved_rank);
+        push(&|q| q.integrated_rank);
+    }
+    columns.push(Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.flags))));
+    columns.push(Arc::new(StringArray::from_iter_values(rows.iter().map(|_| digest))));
+    let about = &job.science.provenance;
+    let (bytes, count) = table::encode("catalogue/1", catalogue(), columns, about)?;
+    let mut outcome = Outcome::default();
+    outcome.file(ROWS, bytes, count);
+    outcome.fact("galaxies", count);
+    Ok(outcome)
+}
+
+fn row(job: &Job, drawer: &mut Drawer, galaxy: &Galaxy, all: &[Block]) -> Result<Row, StageError> {
+    let campaign = &job.campaign.campaign;
+    let draws = campaign.fit.draws as usize;
+    let mut whole = Block::new(0, galaxy.galaxy_id, draws, campaign.bands.len());
+    let own = all.iter().filter(|b| {
+        u64::from(b.block) >= galaxy.blocks.start && u64::from(b.block) < galaxy.blocks.end
+    });
+    for block in own {
+        if block.galaxy_id != galaxy.galaxy_id {
+            return Err(StageError::Permanent(format!(
+                "block {} belongs to galaxy {}, not to {}",
+                block.block, block.galaxy_id, galaxy.galaxy_id
+            )));
+        }
+        whole.add_block(block);
+    }
+    if whole.available != galaxy.pixels {
+        return Err(StageError::Permanent(format!(
+            "galaxy {} has {} pixels, its blocks hold {}",
+            galaxy.galaxy_id, galaxy.pixels, whole.available
+        )));
+    }
+    let (low, high) = job.science.prior.redshift_range();
+    let mut bits = match galaxy.redshift {
+        None => flags::NO_REDSHIFT,
+        Some(z) if !(z >= low && z <= high) => flags::REDSHIFT_OUT_OF_RANGE,
+        Some(_) => 0,
+    };
+    if whole.used < whole.available {
+        bits |= flags::PIXELS_LEFT_OUT;
+    }
+    let mut quantities = [Quantity::default(); 3];
+    let Some(redshift) = galaxy.redshift.filter(|_| whole.used > 0) else {
+        bits |= flags::NO_FITTED_PIXELS;
+        return Ok(Row { used: 0, bands: 0, quantities, flags: bits });
+    };
+    for (i, quantity) in quantities.iter_mut().enumerate() {
+        let mut log = whole.sums[i].log10();
+        quantity.truth = whole.truth[i].map(scalar::log10);
+        quantity.resolved_rank = quantity.truth.map(|t| rank(&log, t));
+        quantity.resolved = Some(Interval::of(&mut log));
+    }
+    let (flux, err, dropped) = integrated::photometry(&whole.bands, whole.used);
+    let bands = err.iter().filter(|e| **e > 0.0).count() as u32;
+    if dropped {
+        bits |= flags::PARTIAL_BANDS;
+    }
+    if bands < super::field::MIN_BANDS as u32 {
+        bits |= flags::TOO_FEW_BANDS;
+        return Ok(Row { used: whole.used, bands, quantities, flags: bits });
+    }
+    let mut stream =
+        Stream::new(campaign.seed, Purpose::IntegratedDraw, galaxy.galaxy_id as u64, 0);
+    let one = drawer.draw(&flux, &err, redshift, draws, &mut stream)?;
+    for (quantity, (parameter, _)) in quantities.iter_mut().zip(SUMMED) {
+        let mut values: Vec<f64> = one.of(parameter).iter().map(|&v| f64::from(v)).collect();
+        quantity.integrated_rank = quantity.truth.map(|t| rank(&values, t));
+        quantity.integrated = Some(Interval::of(&mut values));
+    }
+    Ok(Row { used: whole.used, bands, quantities, flags: bits })
+}

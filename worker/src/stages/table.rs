@@ -1,0 +1,72 @@
+//! Tables to and from Parquet, with the project's metadata.
+
+use super::StageError;
+use arrow::array::{ArrayRef, FixedSizeListArray, Float32Array, Float64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+use bytes::Bytes;
+use outshine_schemas::tables::TABLE_KEY;
+use outshine_store::parquet;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Key of the units of all columns, as JSON, among a table's metadata.
+const UNITS_KEY: &str = "outshine.units";
+/// Rows per row group.
+const ROW_GROUP: usize = 4096;
+
+/// Joins columns to a table of `schema` and encodes it, with its kind and
+/// `about` in the file's metadata.
+pub fn encode(
+    kind: &str,
+    schema: Schema,
+    columns: Vec<ArrayRef>,
+    about: &BTreeMap<String, String>,
+) -> Result<(Bytes, u64), StageError> {
+    let schema = Arc::new(schema);
+    let batch = RecordBatch::try_new(schema.clone(), columns)?;
+    encode_batches(kind, &schema, &[batch], about)
+}
+
+/// As [`encode`], from batches.
+pub fn encode_batches(
+    kind: &str,
+    schema: &Arc<Schema>,
+    batches: &[RecordBatch],
+    about: &BTreeMap<String, String>,
+) -> Result<(Bytes, u64), StageError> {
+    let units: BTreeMap<&str, &str> = schema
+        .fields()
+        .iter()
+        .filter_map(|f| Some((f.name().as_str(), f.metadata().get("unit")?.as_str())))
+        .collect();
+    let units = serde_json::to_string(&units)
+        .map_err(|e| StageError::Permanent(format!("units are no JSON: {e}")))?;
+    let mut metadata: Vec<(&str, &str)> = vec![(TABLE_KEY, kind), (UNITS_KEY, &units)];
+    metadata.extend(about.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+    let rows = batches.iter().map(|b| b.num_rows() as u64).sum();
+    let bytes = parquet::encode(schema, batches, &metadata, ROW_GROUP)?;
+    Ok((bytes, rows))
+}
+
+/// A column of single-precision lists, all of `width` values.
+pub fn list_f32(values: Vec<f32>, width: usize) -> Result<ArrayRef, StageError> {
+    let item = Arc::new(Field::new("element", DataType::Float32, false));
+    let width = i32::try_from(width).map_err(|e| StageError::Permanent(e.to_string()))?;
+    let list =
+        FixedSizeListArray::try_new(item, width, Arc::new(Float32Array::from(values)), None)?;
+    Ok(Arc::new(list))
+}
+
+/// A column of double-precision lists, all of `width` values.
+pub fn list_f64(values: Vec<f64>, width: usize) -> Result<ArrayRef, StageError> {
+    let item = Arc::new(Field::new("element", DataType::Float64, false));
+    let width = i32::try_from(width).map_err(|e| StageError::Permanent(e.to_string()))?;
+    let list =
+        FixedSizeListArray::try_new(item, width, Arc::new(Float64Array::from(values)), None)?;
+    Ok(Arc::new(list))
+}
+
+/// An empty `about`.
+pub fn plain() -> BTreeMap<String, String> {
+    BTreeMap::new()
+}

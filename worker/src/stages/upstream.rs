@@ -1,0 +1,88 @@
+//! Finding what earlier stages made: through plans and commit records only.
+
+use super::{Job, StageError};
+use bytes::Bytes;
+use outshine_schemas::ids::TaskId;
+use outshine_schemas::outcome::{CommitRecord, StagePlan};
+use outshine_schemas::task::{Shard, Stage};
+use outshine_store::commit;
+use outshine_store::layout::Layout;
+
+/// Where the campaign's objects lie.
+pub fn layout(job: &Job) -> Layout {
+    Layout::new(&job.task.campaign)
+}
+
+/// The plan of a stage.
+pub async fn plan(job: &Job, stage: Stage) -> Result<StagePlan, StageError> {
+    let path = layout(job).plan(stage);
+    let bytes = job.store.get(&path).await?;
+    serde_json::from_slice(&bytes)
+        .map_err(|e| StageError::Permanent(format!("{path}: not a plan: {e}")))
+}
+
+/// Refuses a task that belongs to another plan than the stored one, as a
+/// message left over from other inputs would.
+pub async fn check_inputs(job: &Job) -> Result<(), StageError> {
+    let plan = plan(job, job.task.stage).await?;
+    if job.task.stage != Stage::Train && plan.inputs != job.task.inputs {
+        return Err(StageError::Permanent(format!(
+            "the message asks for inputs {}, the plan of stage {} for {}: a message of another run",
+            job.task.inputs.short(),
+            job.task.stage,
+            plan.inputs.short()
+        )));
+    }
+    Ok(())
+}
+
+/// The commit of one shard of a planned stage.
+pub async fn committed(
+    job: &Job,
+    plan: &StagePlan,
+    shard: Shard,
+) -> Result<CommitRecord, StageError> {
+    let id = TaskId::derive(&job.task.campaign_digest, plan.stage, shard, &plan.inputs);
+    let record = commit::read_commit(&job.store, &layout(job), plan.stage, &id).await?;
+    record.ok_or_else(|| {
+        StageError::Permanent(format!("stage {} has no commit for {shard} ({id})", plan.stage))
+    })
+}
+
+/// The commits of all shards of a planned stage that overlap `range`, in order.
+pub async fn commits_over(
+    job: &Job,
+    stage: Stage,
+    range: Option<Shard>,
+) -> Result<Vec<CommitRecord>, StageError> {
+    let plan = plan(job, stage).await?;
+    let mut records = Vec::new();
+    for &shard in &plan.shards {
+        if range.is_none_or(|r| shard.start < r.end && r.start < shard.end) {
+            records.push(committed(job, &plan, shard).await?);
+        }
+    }
+    Ok(records)
+}
+
+/// The training span that ends at epoch `end`, or the finished one for `None`.
+pub async fn span(job: &Job, end: Option<u64>) -> Result<CommitRecord, StageError> {
+    let records = commit::list_commits(&job.store, &layout(job), Stage::Train).await?;
+    let wanted = |record: &CommitRecord| match end {
+        Some(end) => record.shard.end == end,
+        None => record.facts.get("finished") == Some(&serde_json::Value::Bool(true)),
+    };
+    let found = records.into_iter().find(wanted);
+    found.ok_or_else(|| match end {
+        Some(end) => StageError::Permanent(format!("no training span ends at epoch {end}")),
+        None => StageError::Permanent("training has not finished".to_owned()),
+    })
+}
+
+/// A file of a committed task, its checksum verified.
+pub async fn file(job: &Job, record: &CommitRecord, name: &str) -> Result<Bytes, StageError> {
+    let file = record
+        .file(name)
+        .ok_or_else(|| StageError::Permanent(format!("task {} has no file {name}", record.task)))?;
+    Ok(job.store.get_verified(&file.path, &file.sha256, file.bytes).await?)
+}
