@@ -15,6 +15,11 @@ use outshine_tests::servers::{RabbitMq, or_skip};
 /// Longer than a broker takes to start.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// RabbitMQ writes a new queue's registration to disk a moment after it has confirmed the declaration
+/// (an Erlang table saved when idle for half a second), and a queue whose registration is lost never
+/// elects a leader again. So brokers are killed only some time after the last new queue.
+const REGISTERED_AFTER: Duration = Duration::from_secs(3);
+
 fn body(number: u32) -> Bytes {
     Bytes::from(number.to_le_bytes().to_vec())
 }
@@ -117,6 +122,7 @@ async fn nothing_is_lost_when_the_broker_dies() {
     let Some(mut broker) = or_skip(RabbitMq::start()) else { return };
     let ours = open(&broker.url()).await.unwrap();
     ours.declare(QUEUE).await.unwrap();
+    tokio::time::sleep(REGISTERED_AFTER).await;
 
     let tally = Arc::new(Tally::default());
     let mut consumers = Vec::new();
@@ -216,6 +222,7 @@ async fn an_endless_outage_ends_in_an_error() {
     let queue = AmqpQueue::connect(&broker.url(), options).await.unwrap();
     queue.declare("q").await.unwrap();
     let mut consumer = queue.consume("q").await.unwrap();
+    tokio::time::sleep(REGISTERED_AFTER).await;
     let mut broker = tokio::task::spawn_blocking(move || {
         broker.kill9().unwrap();
         broker

@@ -68,6 +68,9 @@ impl RabbitMq {
     }
 
     /// Kills the broker as a power cut would. Its disk stays; [`Self::restart`] brings it back.
+    ///
+    /// A queue declared in the last second or so may come back without a leader, for good: RabbitMQ
+    /// writes its registration to disk late.
     pub fn kill9(&mut self) -> Result<(), ServerError> {
         let pid = fs::read_to_string(self.folder.join("pid"))?;
         Command::new("kill").args(["-9", pid.trim()]).status()?;

@@ -142,7 +142,7 @@ impl Sampler {
                     scratch.state[i * LANES + k] = stream.normal() as f32;
                 }
             }
-            self.from_noise(scratch);
+            self.denoise(scratch);
             for (k, draw) in group.chunks_exact_mut(d).enumerate() {
                 for i in 0..d {
                     let w = f64::from(scratch.state[i * LANES + k]);
@@ -239,7 +239,7 @@ impl Sampler {
     }
 
     /// Noise to standardised coordinates, for the group in `scratch.state`.
-    fn from_noise(&self, scratch: &mut Scratch) {
+    fn denoise(&self, scratch: &mut Scratch) {
         let (d, h) = (self.shape.dims, self.shape.hidden);
         scratch.hidden_1.resize(h * LANES, 0.0);
         scratch.hidden_2.resize(h * LANES, 0.0);

@@ -133,7 +133,8 @@ fn watching_can_stop_a_span() {
 
 #[test]
 fn bad_examples_and_settings_are_refused() {
-    struct Bad(fn(&mut [f64], &mut [f32], &mut [f32]) -> f64);
+    type Spoil = fn(&mut [f64], &mut [f32], &mut [f32]) -> f64;
+    struct Bad(Spoil);
     impl Examples for Bad {
         fn len(&self) -> u64 {
             100
@@ -149,7 +150,7 @@ fn bad_examples_and_settings_are_refused() {
         let mut watch = |_: &_| ControlFlow::Continue(());
         train_span(config, &coordinates(2), &features(), data, None, 1, 2, &mut watch).map(|_| ())
     };
-    let bad: [fn(&mut [f64], &mut [f32], &mut [f32]) -> f64; 4] = [
+    let bad: [Spoil; 4] = [
         |t, _, _| {
             t[0] = 7.0;
             1.0

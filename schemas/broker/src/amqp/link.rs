@@ -136,7 +136,6 @@ impl Link {
 
     async fn connect_again(&self, queues: &BTreeSet<String>) -> Result<Connection, BrokerError> {
         let connection = self.connect_once().await?;
-        tokio::time::sleep(self.options.settle).await;
         self.furnish(&connection, queues).await?;
         Ok(connection)
     }

@@ -28,6 +28,11 @@ use crate::{BrokerError, Consumer, DeadLetter, PUBLISH_WINDOW, TaskQueue};
 use consumer::AmqpConsumer;
 use link::Link;
 
+/// A broker that was cut off within a second or so of the queue's declaration can come back with a
+/// queue that never elects a leader: RabbitMQ does not sync the registration of a new queue to disk.
+const NO_ANSWER: &str = "no answer in time; see with `rabbitmq-queues quorum_status` whether the queue \
+     has a leader, and where it has none, delete the broker's data and run again";
+
 /// How long the AMQP broker's slowness and absence are borne.
 #[derive(Clone, Debug)]
 pub struct AmqpOptions {
@@ -38,12 +43,6 @@ pub struct AmqpOptions {
     pub reconnect_for: Duration,
     /// For the confirm of one message before it is published again.
     pub confirm_timeout: Duration,
-    /// Between getting a lost connection back and using it. A broker opens its port before its
-    /// quorum queues have elected their leaders, and a queue asked in that moment can stay without
-    /// a leader until the next restart of the broker (seen with RabbitMQ 3.10: the request makes the
-    /// queue's process forget its election timer). All clients of a restarted broker pause alike,
-    /// so that none asks too early.
-    pub settle: Duration,
     /// Between heartbeats, in seconds, unless the URL says otherwise (`?heartbeat=30`).
     pub heartbeat_seconds: u16,
 }
@@ -54,7 +53,6 @@ impl Default for AmqpOptions {
             connect_timeout: Duration::from_secs(10),
             reconnect_for: Duration::from_secs(300),
             confirm_timeout: Duration::from_secs(60),
-            settle: Duration::from_secs(2),
             heartbeat_seconds: 30,
         }
     }
@@ -143,7 +141,7 @@ impl AmqpQueue {
         };
         let confirmation = tokio::time::timeout(self.link.options.confirm_timeout, publish)
             .await
-            .map_err(|_| unconfirmed("no answer in time".to_owned()))?
+            .map_err(|_| unconfirmed(NO_ANSWER.to_owned()))?
             .map_err(|error| self.link.classify(queue, &error))?;
         match confirmation {
             Confirmation::Ack(None) => Ok(()),

@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let started = Instant::now();
     let mut last = Instant::now();
     let mut watch = |p: &outshine_npe::Progress| {
-        if p.epoch <= 3 || p.epoch % 10 == 0 || p.epoch == p.max_epochs {
+        if p.epoch <= 3 || p.epoch.is_multiple_of(10) || p.epoch == p.max_epochs {
             println!(
                 "epoch {:4}  train {:8.4}  validation {:8.4}  best {:8.4}  {:.2} s/epoch  {:.0} s",
                 p.epoch,

@@ -207,8 +207,7 @@ impl Verdict {
             let n = row.simulations as f64;
             for (nominal, measured) in NOMINAL.into_iter().zip(row.coverage()) {
                 let limit = tolerance.coverage + 3.0 * (nominal * (1.0 - nominal) / n).sqrt();
-                // Written so that NaN fails.
-                if !((measured - nominal).abs() <= limit) {
+                if exceeds((measured - nominal).abs(), limit) {
                     let kind = if measured < nominal { "overconfident" } else { "underconfident" };
                     reasons.push(format!(
                         "{name}: {:.1} % of truths in the {:.0} % interval ({kind}; {:.1} % off is \
@@ -221,7 +220,7 @@ impl Verdict {
             }
             // P(sqrt(n) D > 1.80) = 2 exp(-2 * 1.80^2) = 0.3 %.
             let limit = tolerance.sbc_ks + 1.80 / scalar::sqrt(n);
-            if !(row.sbc_ks <= limit) {
+            if exceeds(row.sbc_ks, limit) {
                 reasons.push(format!(
                     "{name}: ranks are {:.3} from uniform (mean pull {:+.2}; limit {limit:.3})",
                     row.sbc_ks, row.pull_mean
@@ -233,6 +232,11 @@ impl Verdict {
         }
         Self { passed: reasons.is_empty(), reasons }
     }
+}
+
+/// Whether a figure is above its limit, or no figure at all.
+fn exceeds(figure: f64, limit: f64) -> bool {
+    figure.is_nan() || figure > limit
 }
 
 #[cfg(test)]
