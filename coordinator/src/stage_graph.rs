@@ -57,6 +57,7 @@ pub enum State {
 }
 
 /// The stages of one campaign.
+#[derive(Debug)]
 pub struct StageGraph {
     campaign: ResolvedCampaign,
     states: BTreeMap<Stage, State>,

@@ -8,7 +8,7 @@ use outshine_tests::servers::{RabbitMq, S3, or_skip};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-const LONG: Duration = Duration::from_secs(300);
+const LONG: Duration = Duration::from_secs(120);
 
 /// Exports a finished campaign and returns its files.
 fn exported(
@@ -50,11 +50,31 @@ fn workers_on_a_broker_and_s3_give_the_bytes_of_one_process() -> anyhow::Result<
         return Ok(());
     };
     let folder = tempfile::tempdir()?;
-    let file = folder.path().join("tiny.toml");
+    let result = disturbed_equals_undisturbed(&broker, &s3, folder.path());
+    result.with_context(|| logs(folder.path()))
+}
+
+/// The end of every log, for a test that failed.
+fn logs(folder: &Path) -> String {
+    let mut text = String::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|e| e == "log") {
+            let log = std::fs::read_to_string(&path).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().rev().take(20).collect();
+            text.push_str(&format!("\n== {}\n", path.display()));
+            lines.iter().rev().for_each(|line| text.push_str(&format!("{line}\n")));
+        }
+    }
+    text
+}
+
+fn disturbed_equals_undisturbed(broker: &RabbitMq, s3: &S3, folder: &Path) -> anyhow::Result<()> {
+    let file = folder.join("tiny.toml");
     std::fs::write(&file, TINY)?;
     let campaign = file.to_str().context("a temporary path is text")?;
     let environment = s3.environment();
-    let log = |name: &str| folder.path().join(name);
+    let log = |name: &str| folder.join(name);
 
     // Undisturbed, in one process, on a folder.
     let local = log("local").display().to_string();

@@ -117,7 +117,7 @@ print(*duckdb.sql(f"""
     select count(*)::int, (sum(galaxy_id) - count(*) * (1::hugeint << 40))::int,
            count(*) filter (redshift is null)::int, printf('%.9f', sum(redshift)),
            count(*) filter (flag = 'ü')::int, sum(list_sum(log_mass))
-    from read_parquet('{path}')""").fetchone())
+    from read_parquet('{path}')""").fetchall()[0])
 "#;
 
 #[test]

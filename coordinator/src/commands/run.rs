@@ -98,7 +98,8 @@ async fn drive(
     let running = run(store, queue, QUEUE, campaign, pace, view.as_mut());
     let result = tokio::select! {
         result = running => result.map_err(anyhow::Error::from),
-        ended = &mut worker => match ended? {
+        // Without workers of its own, the campaign waits for those elsewhere.
+        ended = &mut worker, if workers > 0 => match ended? {
             Ok(()) => Err(anyhow::anyhow!("the workers ended before the campaign")),
             Err(error) => Err(error.into()),
         },

@@ -179,6 +179,17 @@ impl StoreError {
             object_store::Error::InvalidPath { .. } => return Self::BadPath { path, reason },
             _ => {}
         }
+        match s3_code(&reason) {
+            Some("NoSuchBucket") => return Self::NoStore { url, reason },
+            Some(
+                "AccessDenied"
+                | "InvalidAccessKeyId"
+                | "SignatureDoesNotMatch"
+                | "ExpiredToken"
+                | "InvalidToken",
+            ) => return Self::AccessRefused { url, path, reason },
+            _ => {}
+        }
         for cause in causes(error) {
             if let Some(io) = cause.downcast_ref::<io::Error>() {
                 match io.kind() {
@@ -200,6 +211,13 @@ impl StoreError {
         }
         Self::Other { url, path, reason }
     }
+}
+
+/// The S3 protocol's error code in the body of an answer. The storage library keeps the body as text
+/// and, for listings, the status nowhere else.
+fn s3_code(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("<Code>")?;
+    rest.split_once("</Code>").map(|(code, _)| code)
 }
 
 fn causes<'a>(

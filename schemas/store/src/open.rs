@@ -149,13 +149,7 @@ async fn probe(store: &Store) -> Result<(), StoreError> {
     // Nothing has this name: the answer is short however much the store holds.
     let nothing = prefix.clone().join(".outshine-probe");
     let answer = inner.list(Some(&nothing)).try_next().await;
-    answer.map(drop).map_err(|error| match error {
-        object_store::Error::NotFound { .. } => StoreError::NoStore {
-            url: store.url().to_owned(),
-            reason: crate::error::full_text(&error),
-        },
-        other => StoreError::from_object_store(store.url(), "", &other),
-    })
+    answer.map(drop).map_err(|error| StoreError::from_object_store(store.url(), "", &error))
 }
 
 #[cfg(test)]

@@ -233,7 +233,7 @@ mod tests {
     fn tables_come_back_whole() {
         let batch = sample(1000);
         let pairs = [("unit", "nJy"), ("model", "abc")];
-        let bytes = encode(&batch.schema(), &[batch.clone()], &pairs, 300).unwrap();
+        let bytes = encode(&batch.schema(), std::slice::from_ref(&batch), &pairs, 300).unwrap();
         let table = decode("t.parquet", bytes.clone(), None).unwrap();
         assert_eq!(table.schema(), &batch.schema());
         let read = arrow::compute::concat_batches(table.schema(), table.batches()).unwrap();
@@ -253,7 +253,8 @@ mod tests {
     fn bytes_depend_on_the_rows_alone() {
         let batch = sample(1000);
         let one =
-            encode(&batch.schema(), &[batch.clone()], &[("a", "1"), ("b", "2")], 256).unwrap();
+            encode(&batch.schema(), std::slice::from_ref(&batch), &[("a", "1"), ("b", "2")], 256)
+                .unwrap();
         let cut = [batch.slice(0, 1), batch.slice(1, 600), batch.slice(601, 399)];
         let noisy: HashMap<String, String> =
             (0..20).map(|i| (format!("key {i}"), "value".to_owned())).collect();
@@ -275,8 +276,9 @@ mod tests {
     #[test]
     fn unfit_input_is_an_error() {
         let batch = sample(3);
-        encode(&batch.schema(), &[batch.clone()], &[], 0).unwrap_err();
-        encode(&batch.schema(), &[batch.clone()], &[("a", "1"), ("a", "2")], 10).unwrap_err();
+        encode(&batch.schema(), std::slice::from_ref(&batch), &[], 0).unwrap_err();
+        encode(&batch.schema(), std::slice::from_ref(&batch), &[("a", "1"), ("a", "2")], 10)
+            .unwrap_err();
         let other = Schema::new(vec![Field::new("x", DataType::Int32, false)]);
         encode(&other, &[batch], &[], 10).unwrap_err();
     }

@@ -9,6 +9,7 @@
 pub mod rabbitmq;
 pub mod s3;
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -155,7 +156,7 @@ fn wait_until(limit: Duration, mut ready: impl FnMut() -> bool) -> bool {
 }
 
 /// A command whose process leads a group of its own and takes no input.
-fn in_own_group(program: impl AsRef<std::ffi::OsStr>) -> Command {
+fn in_own_group(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.process_group(0).stdin(Stdio::null());
     command
@@ -182,7 +183,7 @@ struct Reaper {
 
 impl Reaper {
     /// Will run `script` with `arguments` as `$1`, `$2` and so on.
-    fn new(script: &str, arguments: &[&Path]) -> Result<Self, ServerError> {
+    fn new(script: &str, arguments: &[&OsStr]) -> Result<Self, ServerError> {
         let mut process = Command::new("sh")
             .arg("-c")
             .arg(format!("read -r _ || true\n{script}"))

@@ -24,13 +24,12 @@ const REAPER: &str = r#"
 for file in "$1/pid" "$1/group"; do
     [ -s "$file" ] || continue
     read -r pid < "$file"
-    kill -9 -- "-$pid" 2>/dev/null
-    kill -9 "$pid" 2>/dev/null
+    kill -s KILL -- "-$pid" 2>/dev/null
+    kill -s KILL "$pid" 2>/dev/null
 done
-port=${2##*/}
 for _ in 1 2 3 4 5 6 7 8 9 10; do
-    epmd -port "$port" -names >/dev/null 2>&1 || break
-    epmd -port "$port" -kill >/dev/null 2>&1
+    epmd -port "$2" -names >/dev/null 2>&1 || break
+    epmd -port "$2" -kill >/dev/null 2>&1
     sleep 0.2
 done
 rm -rf "$1"
@@ -53,8 +52,8 @@ impl RabbitMq {
         }
         on_free_ports(PORTS, |port| {
             let folder = tempfile::Builder::new().prefix("outshine-rabbitmq-").tempdir()?.keep();
-            let epmd_port = PathBuf::from((port + 2).to_string());
-            let reaper = Reaper::new(REAPER, &[&folder, &epmd_port])?;
+            let epmd_port = (port + 2).to_string();
+            let reaper = Reaper::new(REAPER, &[folder.as_os_str(), epmd_port.as_ref()])?;
             let mut broker = Self { folder, port, server: None, _reaper: reaper };
             broker.prepare()?;
             broker.launch()?;

@@ -22,13 +22,17 @@ const BUCKET: &str = "outshine";
 const ACCESS_KEY: &str = "test-access";
 const SECRET_KEY: &str = "test-secret";
 
-/// `$1`: the server's folder. Kills the server and removes the folder.
+/// `$1`: the server's folder. `$2`: its first port. Kills the server and removes the folder, and the
+/// sockets that the server keeps at a fixed place.
 const REAPER: &str = r#"
 if [ -s "$1/group" ]; then
     read -r pid < "$1/group"
-    kill -9 -- "-$pid" 2>/dev/null
+    kill -s KILL -- "-$pid" 2>/dev/null
 fi
 rm -rf "$1"
+for offset in 0 1 2 3 4 5 6 7; do
+    rm -f /tmp/seaweedfs-*-$(($2 + offset)).sock
+done
 "#;
 
 /// An S3 server of our own with one empty bucket.
@@ -61,7 +65,7 @@ impl S3 {
         let program = weed()?;
         on_free_ports(PORTS, |port| {
             let folder = tempfile::Builder::new().prefix("outshine-s3-").tempdir()?.keep();
-            let reaper = Reaper::new(REAPER, &[&folder])?;
+            let reaper = Reaper::new(REAPER, &[folder.as_os_str(), port.to_string().as_ref()])?;
             let program = program.clone();
             let mut server = Self { folder, port, program, server: None, _reaper: reaper };
             server.prepare()?;
@@ -145,7 +149,10 @@ impl S3 {
             .arg(format!("-s3.port={port}"))
             .arg(format!("-s3.port.grpc={}", port + 7))
             .arg(format!("-s3.config={}", folder.join("s3.json").display()))
-            .arg("-s3.port.iceberg=0")
+            .arg(format!("-filer.localSocket={}", folder.join("filer.sock").display()))
+            .arg(format!("-s3.localSocket={}", folder.join("s3.sock").display()))
+            // Further services, on fixed ports where they are not turned off.
+            .args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"])
             .current_dir(folder);
         let mut server =
             command.stdout(sink.try_clone()?).stderr(sink).stdin(Stdio::null()).spawn()?;
@@ -175,15 +182,16 @@ impl S3 {
     }
 }
 
-/// Posts a small file (or, with a slash at the end, a folder) to the file layer.
+/// Writes a small file (or, with a slash at the end, a folder) to the file layer.
 fn filer_takes(port: u16, path: &str) -> bool {
     let post = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        let body = if path.ends_with('/') { "" } else { "ready" };
+        // PUT takes a raw body; POST makes folders.
+        let (method, body) = if path.ends_with('/') { ("POST", "") } else { ("PUT", "ready") };
         write!(
             stream,
-            "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
             body.len()
         )?;
         let mut answer = String::new();
