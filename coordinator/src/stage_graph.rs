@@ -120,14 +120,14 @@ impl StageGraph {
     /// Takes in a commit. Of a stage that does not wait for it, nothing changes.
     pub fn commit(&mut self, record: CommitRecord) {
         let stage = record.stage;
-        if let Some(State::Running(running)) = self.states.get_mut(&stage) {
-            if running.pending.remove(&record.task).is_some() {
-                let at = running.done.partition_point(|r| r.shard < record.shard);
-                running.done.insert(at, record);
-                if running.pending.is_empty() {
-                    self.refresh(stage);
-                }
-            }
+        let Some(State::Running(running)) = self.states.get_mut(&stage) else { return };
+        if running.pending.remove(&record.task).is_none() {
+            return;
+        }
+        let at = running.done.partition_point(|r| r.shard < record.shard);
+        running.done.insert(at, record);
+        if running.pending.is_empty() {
+            self.refresh(stage);
         }
     }
 

@@ -42,7 +42,8 @@ pub fn fit_noise(pixels: Bytes, name: &str) -> Result<String, StageError> {
     }
     let slices: Vec<(&[f32], &[f32])> =
         columns.iter().map(|(f, e)| (f.as_slice(), e.as_slice())).collect();
-    Ok(outshine_sps::fit_noise(&bands, &slices, None, &outshine_sps::noise::JADES_FIVE_SIGMA_NJY)?.to_json())
+    Ok(outshine_sps::fit_noise(&bands, &slices, None, &outshine_sps::noise::JADES_FIVE_SIGMA_NJY)?
+        .to_json())
 }
 
 /// Photometry of a table of parameters: the columns given, then
@@ -68,8 +69,8 @@ pub fn photometry(table: Bytes, name: &str, bands: &[String]) -> Result<Bytes, S
         fields.push(Field::new(derived, DataType::Float64, false));
     }
     let schema = Arc::new(Schema::new(fields));
-    let mut flux = vec![Vec::with_capacity(decoded.rows()); bands.len()];
-    let mut derived = vec![Vec::with_capacity(decoded.rows()); 3];
+    let mut flux = vec![Vec::new(); bands.len()];
+    let mut derived = vec![Vec::new(); 3];
     for (row, (parameters, components)) in rows(&decoded, name)?.into_iter().enumerate() {
         let mut one = vec![0.0; bands.len()];
         let about = forward

@@ -123,9 +123,11 @@ async fn open_s3(
         backoff: BackoffConfig {
             init_backoff: Duration::from_millis(100),
             max_backoff: Duration::from_secs(5),
-            base: 2.0,
+            base: 3.0,
         },
-        max_retries: 20,
+        // Not the bound: pauses are random between the first and `base` times the last one, so
+        // twenty of them can be over in four seconds.
+        max_retries: 1000,
         retry_timeout: RETRY_FOR,
     };
     let s3 = builder

@@ -33,6 +33,8 @@ pub struct Sampler {
     features: FeatureSpec,
     standardisation: Standardisation,
     blocks: Vec<Block>,
+    /// Standard deviation of the base noise; 1 for the posterior as trained.
+    base_scale: f32,
 }
 
 /// Weights of a block; coordinates are in the block's visiting order.
@@ -96,7 +98,17 @@ impl Sampler {
             features: model.features.clone(),
             standardisation: model.standardisation.clone(),
             blocks: blocks.map(|(b, w)| Block::new(&shape, b, w)).collect(),
+            base_scale: 1.0,
         }
+    }
+
+    /// The same flow from base noise of another standard deviation: below 1
+    /// an overconfident posterior, above 1 a timid one. For tests of whatever
+    /// must notice.
+    #[must_use]
+    pub fn with_base_scale(mut self, base_scale: f32) -> Self {
+        self.base_scale = base_scale;
+        self
     }
 
     /// The prior box of the draws.
@@ -139,7 +151,7 @@ impl Sampler {
             scratch.state.resize(d * LANES, 0.0);
             for k in 0..group.len() / d {
                 for i in 0..d {
-                    scratch.state[i * LANES + k] = stream.normal() as f32;
+                    scratch.state[i * LANES + k] = self.base_scale * stream.normal() as f32;
                 }
             }
             self.denoise(scratch);
@@ -171,8 +183,10 @@ impl Sampler {
         let mut pixel = Pixel::default();
         self.see_pixel(flux, err, redshift, &mut pixel);
         let (z, log_jacobian) = self.to_noise(&pixel, theta);
-        let square: f64 = z.iter().map(|z| 0.5 * f64::from(*z) * f64::from(*z)).sum();
-        log_jacobian - square - HALF_LN_TAU * z.len() as f64
+        let scale = f64::from(self.base_scale);
+        let square = |z: &f32| 0.5 * (f64::from(*z) / scale) * (f64::from(*z) / scale);
+        let squares: f64 = z.iter().map(square).sum();
+        log_jacobian - squares - (HALF_LN_TAU + scalar::ln(scale)) * z.len() as f64
     }
 
     /// The noise that a draw came from.

@@ -104,10 +104,10 @@ impl Executor {
         &mut self,
         task: &Task,
     ) -> Result<(Arc<ResolvedCampaign>, Arc<Science>), StageError> {
-        if let Some((id, campaign, science)) = &self.loaded {
-            if *id == task.campaign {
-                return Ok((campaign.clone(), science.clone()));
-            }
+        if let Some((id, campaign, science)) = &self.loaded
+            && *id == task.campaign
+        {
+            return Ok((campaign.clone(), science.clone()));
         }
         let path = Layout::new(&task.campaign).campaign();
         let bytes = self.store.get(&path).await?;

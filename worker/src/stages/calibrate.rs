@@ -94,7 +94,7 @@ fn cases(job: &Job, trained: &model::Trained) -> Result<Vec<(usize, Vec<Case>)>,
         || (science.forward.workspace(), Drawer::new(science, &trained.sampler)),
         |(workspace, drawer), i| {
             let before = done.fetch_add(1, Ordering::Relaxed);
-            if before % 500 == 0 {
+            if before.is_multiple_of(500) {
                 let fraction = before as f64 / total as f64;
                 job.board.tell(&job.task.id, fraction, format!("{before} of {total} simulations"));
             }
@@ -142,4 +142,63 @@ pub fn mean_snr(flux: &[f32], err: &[f32], bands: &[usize]) -> f64 {
         .map(|&b| f64::from(flux[b]) / f64::from(err[b]))
         .collect();
     ratios.iter().sum::<f64>() / ratios.len() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::board::Board;
+    use crate::stages::examples::Simulations;
+    use crate::stages::simulate::{SIMULATIONS, simulate};
+    use outshine_npe::{Sampler, train_span};
+    use outshine_schemas::campaign::{Campaign, ResolvedCampaign};
+    use outshine_schemas::digest::Digest;
+    use outshine_schemas::task::{Shard, Stage, Task};
+    use outshine_store::parquet;
+    use std::ops::ControlFlow;
+    use std::path::Path;
+
+    const CAMPAIGN: &str = "name = \"c\"\nbands = [\"f115w\", \"f200w\", \"f277w\", \
+        \"f356w\", \"f444w\"]\n[field.mock]\n[simulate]\ncount = 6000\n\
+        [train]\nblocks = 3\nhidden = 48\nmax_epochs = 25\n[calibrate]\ncount = 600\ndraws = 199\n";
+
+    async fn job(stage: Stage, shard: Shard) -> Job {
+        let campaign = Campaign::parse(CAMPAIGN, "c.toml", Path::new("."), &[]).unwrap();
+        let science = Arc::new(Science::new(&campaign).unwrap());
+        let campaign = Arc::new(ResolvedCampaign::new(campaign, None, None));
+        let inputs = Digest::of(b"");
+        Job {
+            store: outshine_store::open("memory:").await.unwrap(),
+            task: Task::new(campaign.id(), campaign.digest(), stage, shard, inputs),
+            campaign,
+            science,
+            threads: 2,
+            board: Board::default(),
+        }
+    }
+
+    /// The same model passes as it is, and fails when its posteriors are made
+    /// too narrow (by 0.6) or too wide (by 1.6).
+    #[tokio::test]
+    async fn only_an_honest_model_passes() {
+        let job = job(Stage::Simulate, Shard { start: 0, end: 6000 }).await;
+        let bands = &job.campaign.campaign.bands;
+        let made = simulate(&job).unwrap();
+        let table = parquet::decode(SIMULATIONS, made.files[0].1.clone(), None).unwrap();
+        let mut data = Simulations::new(job.science.clone(), 1, bands.len());
+        data.extend(&table, bands).unwrap();
+        let science = &job.science;
+        let watch = &mut |_: &outshine_npe::Progress| ControlFlow::Continue(());
+        let (coordinates, features) = (&science.coordinates, &science.features);
+        let trained =
+            train_span(&science.train, coordinates, features, &data, None, 25, 2, watch).unwrap();
+        let sampler = Sampler::new(&trained.model(science.provenance.clone()));
+        for (scale, honest) in [(1.0, true), (0.6, false), (1.6, false)] {
+            let sampler = sampler.clone().with_base_scale(scale);
+            let model = model::Trained { sampler, digest: Digest::of(b"") };
+            let facts = calibrate(&job, &model).unwrap().facts;
+            assert_eq!(facts["passed"], honest, "scale {scale}: {}", facts["reasons"]);
+            assert_eq!(facts["reasons"].as_array().unwrap().is_empty(), honest);
+        }
+    }
 }

@@ -75,7 +75,7 @@ impl<'a> Drawer<'a> {
         self.free.resize(n * TAU_FREE, 0.0);
         let out = &mut self.free[..];
         self.sampler.draw(flux_njy, err_njy, redshift, stream, n, &mut self.scratch, out)?;
-        let mut values = vec![Vec::with_capacity(n); PARAMETERS];
+        let mut values = vec![Vec::new(); PARAMETERS];
         for free in self.free.chunks_exact(TAU_FREE) {
             let parameters = self.science.prior.from_free(free, redshift);
             let derived = self.science.forward.derive(&parameters);

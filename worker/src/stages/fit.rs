@@ -103,17 +103,15 @@ fn read(
         });
     }
     let Some(truth) = truth else { return Ok(()) };
-    let mut row_of_chunk = 0;
     let mut next = start;
     let table = parquet::decode(name, truth, None)?;
     let columns: Result<Vec<_>, _> = TAU_PARAMETERS.iter().map(|p| table.float64(p.0)).collect();
     let columns = columns?;
     for row in 0..table.rows() {
-        if inside[row_of_chunk] {
+        if inside[row] {
             pixels[next].truth = Some(columns.iter().map(|c| c.value(row)).collect());
             next += 1;
         }
-        row_of_chunk += 1;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ pub fn map<S, T: Send, E: Send>(
 ) -> Result<Vec<T>, E> {
     const CHUNK: usize = 16;
     let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<(usize, Result<Vec<T>, E>)>> = Mutex::new(Vec::new());
+    let done = Mutex::new(Vec::<(usize, Result<Vec<T>, E>)>::new());
     std::thread::scope(|scope| {
         for _ in 0..threads.clamp(1, n.div_ceil(CHUNK).max(1)) {
             scope.spawn(|| {

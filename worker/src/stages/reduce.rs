@@ -168,7 +168,7 @@ fn row(job: &Job, drawer: &mut Drawer, galaxy: &Galaxy, all: &[Block]) -> Result
     let (low, high) = job.science.prior.redshift_range();
     let mut bits = match galaxy.redshift {
         None => flags::NO_REDSHIFT,
-        Some(z) if !(z >= low && z <= high) => flags::REDSHIFT_OUT_OF_RANGE,
+        Some(z) if !(low..=high).contains(&z) => flags::REDSHIFT_OUT_OF_RANGE,
         Some(_) => 0,
     };
     if whole.used < whole.available {

@@ -15,7 +15,8 @@ pub async fn run(job: &Job) -> Result<Outcome, StageError> {
     compute(move || simulate(&job)).await
 }
 
-fn simulate(job: &Job) -> Result<Outcome, StageError> {
+/// The simulations of the job's shard, computed here and now.
+pub fn simulate(job: &Job) -> Result<Outcome, StageError> {
     let science = &job.science;
     let bands = &job.campaign.campaign.bands;
     let seed = job.campaign.campaign.seed;

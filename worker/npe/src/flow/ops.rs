@@ -45,9 +45,9 @@ fn add_rows(values: &[f32], width: usize, sum: &mut [f32]) {
 /// Staircase of a masked square layer, as bounds per column.
 #[derive(Clone, Debug)]
 pub struct Staircase {
-    /// Input units that column j of the weights may see: 0..end[j].
+    /// Input units that column j of the weights may see: `0..end[j]`.
     pub end: Vec<usize>,
-    /// Output units that input unit i feeds: start[i]..
+    /// Output units that input unit i feeds: `start[i]..`
     pub start: Vec<usize>,
 }
 

@@ -33,6 +33,16 @@ pub struct Pixel {
     pub truth: Option<Vec<f64>>,
 }
 
+/// One row of the table of galaxies.
+struct Galaxy<'a> {
+    first: &'a Pixel,
+    x: f64,
+    y: f64,
+    pixels: u32,
+    first_block: u32,
+    blocks: u32,
+}
+
 /// Blocks per file of pixels: a tile reads the files it overlaps, not all.
 pub const CHUNK_BLOCKS: u32 = 64;
 
@@ -76,14 +86,14 @@ fn pixel_flags(job: &Job, pixel: &Pixel, snr: f64) -> u32 {
     if pairs().filter(|(_, e)| **e > 0.0).count() < MIN_BANDS {
         bits |= flags::TOO_FEW_BANDS;
     }
-    // Written so that a S/N that is no number counts as low.
-    if !(snr >= job.campaign.campaign.field.min_mean_snr) {
+    // A S/N that is no number counts as low.
+    if snr.is_nan() || snr < job.campaign.campaign.field.min_mean_snr {
         bits |= flags::LOW_SNR;
     }
     let (low, high) = job.science.prior.redshift_range();
     match pixel.redshift {
         None => bits |= flags::NO_REDSHIFT,
-        Some(z) if !(z >= low && z <= high) => bits |= flags::REDSHIFT_OUT_OF_RANGE,
+        Some(z) if !(low..=high).contains(&z) => bits |= flags::REDSHIFT_OUT_OF_RANGE,
         Some(_) => {}
     }
     bits
@@ -107,7 +117,14 @@ fn tables(job: &Job, mut pixels: Vec<Pixel>) -> Result<Outcome, StageError> {
         let mean = |of: fn(&Pixel) -> i32| {
             members.iter().map(|p| f64::from(of(p))).sum::<f64>() / n as f64
         };
-        galaxy_rows.push((&members[0], mean(|p| p.x), mean(|p| p.y), n as u32, next_block, count));
+        galaxy_rows.push(Galaxy {
+            first: &members[0],
+            x: mean(|p| p.x),
+            y: mean(|p| p.y),
+            pixels: n as u32,
+            first_block: next_block,
+            blocks: count,
+        });
         next_block += count;
     }
 
@@ -145,20 +162,20 @@ fn tables(job: &Job, mut pixels: Vec<Pixel>) -> Result<Outcome, StageError> {
         }
     }
 
-    let galaxy = |of: fn(&(&Pixel, f64, f64, u32, u32, u32)) -> f64| -> ArrayRef {
+    let galaxy = |of: fn(&Galaxy) -> f64| -> ArrayRef {
         Arc::new(Float64Array::from_iter_values(galaxy_rows.iter().map(of)))
     };
-    let count = |of: fn(&(&Pixel, f64, f64, u32, u32, u32)) -> u32| -> ArrayRef {
+    let count = |of: fn(&Galaxy) -> u32| -> ArrayRef {
         Arc::new(UInt32Array::from_iter_values(galaxy_rows.iter().map(of)))
     };
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(Int64Array::from_iter_values(galaxy_rows.iter().map(|g| g.0.galaxy_id))),
-        Arc::new(Float64Array::from_iter(galaxy_rows.iter().map(|g| g.0.redshift))),
-        galaxy(|g| g.1),
-        galaxy(|g| g.2),
-        count(|g| g.3),
-        count(|g| g.4),
-        count(|g| g.5),
+        Arc::new(Int64Array::from_iter_values(galaxy_rows.iter().map(|g| g.first.galaxy_id))),
+        Arc::new(Float64Array::from_iter(galaxy_rows.iter().map(|g| g.first.redshift))),
+        galaxy(|g| g.x),
+        galaxy(|g| g.y),
+        count(|g| g.pixels),
+        count(|g| g.first_block),
+        count(|g| g.blocks),
     ];
     let (bytes, rows) = table::encode("galaxies/1", galaxies(), columns, &table::plain())?;
     outcome.file(GALAXIES, bytes, rows);
