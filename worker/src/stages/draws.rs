@@ -81,6 +81,11 @@ impl<'a> Drawer<'a> {
             let derived = self.science.forward.derive(&parameters);
             let free: &[f64; TAU_FREE] = free.try_into().expect("chunks have this length");
             let all = complete(free, &parameters, &derived);
+            if all.iter().any(|value| !value.is_finite()) {
+                return Err(StageError::Permanent(format!(
+                    "a draw has no finite value of every parameter: {all:?} at z = {redshift}"
+                )));
+            }
             for (column, value) in values.iter_mut().zip(all) {
                 column.push(value as f32);
             }
