@@ -179,7 +179,6 @@ fn a_broker_or_store_that_is_not_there() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A file-size limit makes every larger write fail, as a full disk does.
 #[test]
 fn a_store_that_cannot_be_written() -> anyhow::Result<()> {
     let bench = Bench::new(&Pixels::good())?;
