@@ -25,7 +25,9 @@ step documentation
 RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet
 
 step build
-cargo build --workspace --bins --locked
+# All targets at once: the tests start the binaries, and one set of features
+# compiles every crate once.
+cargo build --workspace --all-targets --locked
 
 step tests
 log=$(mktemp)

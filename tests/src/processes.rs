@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 /// The folder of the binaries that were built with the tests.
 ///
 /// # Errors
-/// When they were not built: `cargo build --workspace --bins` does it.
+/// When they were not built: `cargo build --workspace --all-targets` does it.
 pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     // The test lies in target/<profile>/deps.
     let test = std::env::current_exe()?;
     let folder = test.parent().and_then(Path::parent).context("no target folder")?;
     let path = folder.join(name);
-    ensure!(path.is_file(), "{}: build it: cargo build --workspace --bins", path.display());
+    ensure!(path.is_file(), "{}: build it: cargo build --workspace --all-targets", path.display());
     Ok(path)
 }
 
