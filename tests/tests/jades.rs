@@ -59,8 +59,13 @@ fn the_cutout_gives_samples_and_a_catalogue_that_says_what_it_lacks() -> anyhow:
                 assert!(has && integrated.is_valid(row));
                 // A z = 3.475 galaxy of some hundred pixels near 1 nJy each.
                 assert!((7.0..12.0).contains(&resolved.value(row)), "{}", resolved.value(row));
-                let samples = read("samples/blocks-0000000.parquet");
-                assert!(samples.is_ok() || used.value(row) > 0);
+                let samples = read("samples/blocks-0000000.parquet")?;
+                let owners = samples.int64("galaxy_id")?;
+                let own = owners.values().iter().filter(|id| **id == 183_349).count();
+                assert_eq!(own, available.value(row) as usize, "draws of every pixel");
+                let (draws, n) = samples.float32_lists("log_mass_stellar")?;
+                assert_eq!((n, draws.len()), (50, 50 * samples.rows()));
+                assert!(draws.iter().all(|draw| draw.is_finite()));
             }
             183_348 => {
                 assert_ne!(bits.value(row) & flags::REDSHIFT_OUT_OF_RANGE, 0);

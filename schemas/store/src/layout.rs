@@ -8,7 +8,6 @@
 //!   commits/<stage>/<task id>.json            the proof that a task is done
 //!   data/<stage>/<task id>/<attempt>/<file>   what an attempt wrote; valid if a commit names it
 //!   failures/<stage>/<task id>.json           why a task will not be tried again
-//!   products/<file>                           what the user came for
 //! ```
 
 use outshine_schemas::digest::Digest;
@@ -79,16 +78,6 @@ impl Layout {
     pub fn failure(&self, stage: Stage, task: &TaskId) -> String {
         format!("{}/{task}.json", self.failures(stage))
     }
-
-    /// The folder of what the user came for.
-    pub fn products(&self) -> String {
-        format!("{}/products", self.root)
-    }
-
-    /// One of the products.
-    pub fn product(&self, file: &str) -> String {
-        format!("{}/{file}", self.products())
-    }
 }
 
 #[cfg(test)]
@@ -112,10 +101,6 @@ mod tests {
         assert_eq!(
             layout.attempt_file(Stage::Fit, &task, "a1", "samples.parquet"),
             format!("{root}/data/fit/{task}/a1/samples.parquet")
-        );
-        assert_eq!(
-            layout.product("catalogue.parquet"),
-            format!("{root}/products/catalogue.parquet")
         );
     }
 }
