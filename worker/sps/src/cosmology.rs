@@ -59,6 +59,14 @@ pub fn luminosity_distance_mpc(z: f64) -> f64 {
     (1.0 + z) * LIGHT_KM_S / H0_KM_S_MPC * half * sum
 }
 
+/// Slope of the comoving distance in ln(1 + z) at `ln_one_plus_z`, Mpc.
+#[must_use]
+pub fn comoving_slope_mpc(ln_one_plus_z: f64) -> f64 {
+    let one_plus_z = scalar::exp(ln_one_plus_z);
+    let cube = one_plus_z * one_plus_z * one_plus_z;
+    LIGHT_KM_S / H0_KM_S_MPC * one_plus_z / (OMEGA_M * cube + OMEGA_LAMBDA).sqrt()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

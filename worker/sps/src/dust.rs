@@ -27,6 +27,24 @@ pub fn calzetti_ratio(wave_angstrom: f64) -> f64 {
     k / R_V
 }
 
+/// Temporary.
+#[derive(Clone, Copy, Debug, PartialEq, Default, serde::Serialize, serde::Deserialize)]
+pub enum AttenuationLaw { /// c
+#[default] Calzetti }
+impl AttenuationLaw { /// r
+pub fn ratio(&self, w: f64) -> f64 { calzetti_ratio(w) } }
+/// Temporary.
+#[derive(Clone, Debug, PartialEq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Attenuation { /// l
+pub law: AttenuationLaw, /// b
+pub birth_clouds: Option<BirthClouds> }
+/// Temporary.
+#[derive(Clone, Debug, PartialEq, Default, serde::Serialize, serde::Deserialize)]
+pub struct BirthClouds { /// l
+pub law: AttenuationLaw, /// r
+pub ratio: f64, /// m
+pub max_age_gyr: f64 }
+
 #[cfg(test)]
 mod tests {
     use super::*;

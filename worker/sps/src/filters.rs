@@ -231,26 +231,35 @@ impl BandTable {
     /// `ln_edge`: ln of the observed blue edge of bin 0; bins are
     /// `PER_BIN` nodes wide.
     pub fn integrate(&self, ln_edge: f64, spectrum: &[f32]) -> f64 {
+        let mut sum = 0.0;
+        self.for_bins(ln_edge, spectrum.len(), |bin, weight| {
+            sum += f64::from(spectrum[bin]) * weight;
+        });
+        sum
+    }
+
+    /// Calls `each` with the bins that the band sees, of `bins` in all, and the
+    /// weight of their mean f_lambda in <f_nu>.
+    #[inline(always)]
+    pub fn for_bins(&self, ln_edge: f64, bins: usize, mut each: impl FnMut(usize, f64)) {
         let (blue, red) = self.ln_range();
         let bin = self.ln_step * Self::PER_BIN as f64;
         let first = (((blue - ln_edge) / bin).max(0.0)) as usize;
-        let last = ((((red - ln_edge) / bin).max(0.0)) as usize + 1).min(spectrum.len());
+        let last = ((((red - ln_edge) / bin).max(0.0)) as usize + 1).min(bins);
         if first >= last {
-            return 0.0;
+            return;
         }
         let position = (ln_edge + first as f64 * bin - blue) / self.ln_step;
         let floor = position.floor();
         let part = position - floor;
         let mut node = floor as i64;
         let mut left = self.at(node, part);
-        let mut sum = 0.0;
-        for &value in &spectrum[first..last] {
+        for i in first..last {
             node += Self::PER_BIN as i64;
             let right = self.at(node, part);
-            sum += f64::from(value) * (right - left);
+            each(i, right - left);
             left = right;
         }
-        sum
     }
 
     /// Cumulative integral at `node` + `part`, held constant beyond both ends.

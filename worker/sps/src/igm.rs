@@ -75,6 +75,20 @@ fn line_depth(line: &[f64; 6], x: f64) -> f64 {
     forest + damped
 }
 
+/// Absorption by the intergalactic medium.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum IgmModel {
+    /// Inoue et al. (2014).
+    #[default]
+    Inoue,
+    /// None.
+    None,
+}
+/// T
+pub fn transmission(model: IgmModel, rest: f64, z: f64) -> f64 { if model == IgmModel::None { 1.0 } else { inoue_transmission(rest, z) } }
+
 /// Powers of 1 + z that the Lyman continuum needs.
 struct Continuum {
     z: f64,

@@ -80,14 +80,14 @@ pub(crate) struct History {
 impl History {
     /// `None` when star formation starts after `cosmic_age_gyr`, or the
     /// timescale is not positive and finite.
-    pub fn new(sfh: Sfh, cosmic_age_gyr: f64) -> Option<Self> {
+    pub fn new(sfh: Sfh, cosmic_age_gyr: f64) -> Result<Self, crate::SpsError> {
         let Sfh::Tau { tau_gyr, t_i_gyr } = sfh;
         let duration_gyr = cosmic_age_gyr - t_i_gyr;
         let sane = duration_gyr > 0.0 && t_i_gyr >= 0.0 && tau_gyr > 0.0 && tau_gyr.is_finite();
         if !sane {
-            return None;
+            return Err(crate::SpsError::OutOfRange { name: "t_i_gyr", value: t_i_gyr, low: 0.0, high: cosmic_age_gyr });
         }
-        Some(Self { duration_gyr, tau_gyr, total: mass_integral(duration_gyr / tau_gyr) })
+        Ok(Self { duration_gyr, tau_gyr, total: mass_integral(duration_gyr / tau_gyr) })
     }
 
     /// Fraction of all mass formed that is older than `age_gyr`, and the same
@@ -219,8 +219,8 @@ mod tests {
 
     #[test]
     fn a_start_after_the_present_is_no_history() {
-        assert!(History::new(Sfh::Tau { tau_gyr: 1.0, t_i_gyr: 5.0 }, 5.0).is_none());
-        assert!(History::new(Sfh::Tau { tau_gyr: 0.0, t_i_gyr: 1.0 }, 5.0).is_none());
-        assert!(History::new(Sfh::Tau { tau_gyr: f64::NAN, t_i_gyr: 1.0 }, 5.0).is_none());
+        assert!(History::new(Sfh::Tau { tau_gyr: 1.0, t_i_gyr: 5.0 }, 5.0).is_err());
+        assert!(History::new(Sfh::Tau { tau_gyr: 0.0, t_i_gyr: 1.0 }, 5.0).is_err());
+        assert!(History::new(Sfh::Tau { tau_gyr: f64::NAN, t_i_gyr: 1.0 }, 5.0).is_err());
     }
 }

@@ -1,0 +1,166 @@
+//! Loops over many lanes, compiled for the widest vectors of the processor.
+//!
+//! Multiplications and additions are rounded one by one, never fused, and each
+//! lane is a chain of its own in a fixed order. So the width of the vectors
+//! cannot change a bit, and any processor may take its fastest path.
+
+use crate::lanes;
+
+/// Values summed together: a few vector registers.
+const BLOCK: usize = 64;
+
+/// Compiles a body for each instruction set and picks one at run time.
+macro_rules! widest {
+    ($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $type:ty),* $(,)?) => $body:ident) => {
+        $(#[$doc])*
+        pub fn $name($($arg: $type),*) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f")]
+                fn avx512($($arg: $type),*) {
+                    $body($($arg),*);
+                }
+                #[target_feature(enable = "avx2")]
+                fn avx2($($arg: $type),*) {
+                    $body($($arg),*);
+                }
+                if is_x86_feature_detected!("avx512f") {
+                    // SAFETY: the processor has the feature.
+                    return unsafe { avx512($($arg),*) };
+                }
+                if is_x86_feature_detected!("avx2") {
+                    // SAFETY: the processor has the feature.
+                    return unsafe { avx2($($arg),*) };
+                }
+            }
+            $body($($arg),*);
+        }
+    };
+}
+
+widest! {
+    /// `out[j] += sum over k of weights[k] * rows[k * stride + j]`, k ascending.
+    ///
+    /// `rows`: (weights, stride), of which the first `out.len()` columns are used.
+    /// Weights of zero cost nothing.
+    ///
+    /// # Panics
+    /// When `rows` is too short.
+    pub fn weighted_sum(
+        weights: &[f32],
+        rows: &[f32],
+        stride: usize,
+        out: &mut [f32],
+    ) => weighted_sum_body
+}
+
+#[inline(always)]
+fn weighted_sum_body(weights: &[f32], rows: &[f32], stride: usize, out: &mut [f32]) {
+    let mut at = 0;
+    while at + BLOCK <= out.len() {
+        block::<BLOCK>(weights, rows, stride, at, &mut out[at..at + BLOCK]);
+        at += BLOCK;
+    }
+    while at + 16 <= out.len() {
+        block::<16>(weights, rows, stride, at, &mut out[at..at + 16]);
+        at += 16;
+    }
+    for (j, sum) in out.iter_mut().enumerate().skip(at) {
+        for (k, &weight) in weights.iter().enumerate() {
+            if weight != 0.0 {
+                *sum += weight * rows[k * stride + j];
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn block<const N: usize>(
+    weights: &[f32],
+    rows: &[f32],
+    stride: usize,
+    at: usize,
+    out: &mut [f32],
+) {
+    let mut sums = [0.0f32; N];
+    sums.copy_from_slice(out);
+    for (k, &weight) in weights.iter().enumerate() {
+        if weight == 0.0 {
+            continue;
+        }
+        let row: &[f32; N] =
+            rows[k * stride + at..].first_chunk().expect("rows as long as the output");
+        for j in 0..N {
+            sums[j] += weight * row[j];
+        }
+    }
+    out.copy_from_slice(&sums);
+}
+
+widest! {
+    /// `values[j] *= exp(strength * decay[j])`, by [`lanes::exp_f32`].
+    ///
+    /// # Panics
+    /// When the slices differ in length.
+    pub fn decay(values: &mut [f32], decay: &[f32], strength: f32) => decay_body
+}
+
+#[inline(always)]
+fn decay_body(values: &mut [f32], decay: &[f32], strength: f32) {
+    assert_eq!(values.len(), decay.len(), "one exponent per value");
+    for (value, &rate) in values.iter_mut().zip(decay) {
+        *value *= lanes::exp_f32(strength * rate);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(n: usize) -> Vec<f32> {
+        (0..n).map(|i| ((i * 7919 + 13) % 1009) as f32 / 97.0 - 3.0).collect()
+    }
+
+    /// The dispatched loop gives the bits of a plain one, for every length.
+    #[test]
+    fn sums_do_not_depend_on_the_width_of_vectors() {
+        let stride = 203;
+        let rows = numbers(11 * stride);
+        let mut weights = numbers(11);
+        weights[4] = 0.0;
+        for n in [1, 15, 16, 17, 63, 64, 65, 100, 203] {
+            let mut out = numbers(n);
+            let expected: Vec<f32> = out
+                .iter()
+                .enumerate()
+                .map(|(j, &start)| {
+                    let mut sum = start;
+                    for (k, &w) in weights.iter().enumerate() {
+                        if w != 0.0 {
+                            sum += w * rows[k * stride + j];
+                        }
+                    }
+                    sum
+                })
+                .collect();
+            weighted_sum(&weights, &rows, stride, &mut out);
+            assert!(out.iter().zip(&expected).all(|(a, b)| a.to_bits() == b.to_bits()), "{n}");
+            let mut portable = numbers(n);
+            weighted_sum_body(&weights, &rows, stride, &mut portable);
+            assert_eq!(portable, expected);
+        }
+    }
+
+    #[test]
+    fn decays_do_not_depend_on_the_width_of_vectors() {
+        for n in [1, 8, 31, 100] {
+            let (mut a, rate) = (numbers(n), numbers(n));
+            let mut b = a.clone();
+            decay(&mut a, &rate, -0.7);
+            for (value, &rate) in b.iter_mut().zip(&rate) {
+                *value *= lanes::exp_f32(-0.7 * rate);
+            }
+            assert!(a.iter().zip(&b).all(|(a, b)| a.to_bits() == b.to_bits()));
+        }
+    }
+}

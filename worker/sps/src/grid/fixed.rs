@@ -1,0 +1,178 @@
+//! The model at one redshift: likelihoods and posterior predictions.
+
+use super::Scratch;
+use super::basis::{Basis, Lines, SCALE};
+use crate::error::SpsError;
+use crate::model::{Derived, njy_per_lsun};
+use crate::sfh::Parameters;
+use outshine_kernels::scalar;
+use std::sync::Arc;
+
+/// A table at one redshift; about 2 ms to make, 0.2 MB for 19 bands.
+pub struct FixedRedshift {
+    basis: Arc<Basis>,
+    redshift: f64,
+    table: Vec<f32>,
+    exponents: [Vec<f32>; 2],
+    dust: Vec<f64>,
+    /// nJy per unit of the table for 1 Msun.
+    scale: f64,
+}
+
+/// Observed fluxes of one object, as a likelihood uses them.
+#[derive(Clone, Copy, Debug)]
+pub struct Observation<'a> {
+    /// (bands) nJy.
+    pub flux_njy: &'a [f64],
+    /// (bands) standard deviations, nJy; 0 or NaN: not observed.
+    pub err_njy: &'a [f64],
+}
+
+impl FixedRedshift {
+    /// Works out the table of a redshift.
+    ///
+    /// # Errors
+    /// [`SpsError::OutOfRange`] for an impossible redshift.
+    pub fn new(basis: Arc<Basis>, redshift: f64) -> Result<Self, SpsError> {
+        let (low, high) = (f64::MIN_POSITIVE, crate::model::Z_MAX);
+        if !(redshift >= low && redshift <= high) {
+            return Err(SpsError::OutOfRange { name: "redshift", value: redshift, low, high });
+        }
+        let nodes = || vec![0.0; basis.nodes.stride];
+        let mut fixed = Self {
+            table: vec![0.0; basis.table_len()],
+            exponents: [nodes(), nodes()],
+            dust: vec![0.0; basis.model.bands().len()],
+            scale: njy_per_lsun(0.0, redshift) / SCALE,
+            redshift,
+            basis,
+        };
+        fixed.basis.fill(redshift, Lines::All, &mut fixed.table);
+        fixed.basis.dust_emission(redshift, &mut fixed.dust);
+        fixed.basis.exponents(scalar::ln_1p(redshift), &mut fixed.exponents);
+        Ok(fixed)
+    }
+
+    /// Buffers for one thread.
+    #[must_use]
+    pub fn scratch(&self) -> Scratch {
+        let mut scratch = Scratch::new(&self.basis);
+        self.prepare(&mut scratch);
+        scratch
+    }
+
+    fn prepare(&self, w: &mut Scratch) {
+        for (own, table) in w.exponents.iter_mut().zip(&self.exponents) {
+            own.copy_from_slice(table);
+        }
+        w.dust.copy_from_slice(&self.dust);
+    }
+
+    /// The redshift of the table.
+    #[must_use]
+    pub fn redshift(&self) -> f64 {
+        self.redshift
+    }
+
+    /// Noiseless band fluxes (nJy, one per band) of one population.
+    ///
+    /// `w`: from [`FixedRedshift::scratch`] of this table.
+    ///
+    /// # Errors
+    /// [`SpsError::OutOfRange`] when a parameter cannot be computed, lies
+    /// outside the table, or the redshift is not the table's.
+    pub fn photometry(
+        &self,
+        p: &Parameters,
+        w: &mut Scratch,
+        flux_njy: &mut [f64],
+    ) -> Result<Derived, SpsError> {
+        let population = self.fluxes(p, w, flux_njy)?;
+        Ok(self.basis.model.derived(p, &population, &w.fractions))
+    }
+
+    fn fluxes(
+        &self,
+        p: &Parameters,
+        w: &mut Scratch,
+        flux_njy: &mut [f64],
+    ) -> Result<crate::model::Population, SpsError> {
+        assert_eq!(flux_njy.len(), self.dust.len(), "one flux per band");
+        if p.redshift != self.redshift {
+            let (name, value) = ("redshift", p.redshift);
+            let (low, high) = (self.redshift, self.redshift);
+            return Err(SpsError::OutOfRange { name, value, low, high });
+        }
+        let population = self.basis.population(p, w)?;
+        flux_njy.fill(0.0);
+        let tables = [(1.0, self.table.as_slice())];
+        self.basis.add_continuum(p.a_v, &population, &tables, w, flux_njy);
+        let scale = self.scale * scalar::exp10(p.log_mass_formed);
+        flux_njy.iter_mut().for_each(|f| *f *= scale);
+        Ok(population)
+    }
+
+    /// Log likelihood of many populations given one object: independent normal
+    /// errors, sum over observed bands of
+    /// -((f - m) / sigma)^2 / 2 - ln(sigma sqrt(2 pi)).
+    ///
+    /// `log_likelihood`: one per population; `predicted_njy`: (populations,
+    /// bands) model fluxes, if they are wanted. A population that cannot be
+    /// computed (star formation after the present, say) has a log likelihood
+    /// of minus infinity and fluxes of NaN.
+    ///
+    /// # Errors
+    /// [`SpsError::Setting`] when the observation is no observation: a flux
+    /// that is not finite where its error is positive, an error that is
+    /// negative or infinite, or no band observed.
+    pub fn log_likelihood(
+        &self,
+        observed: Observation<'_>,
+        populations: &[Parameters],
+        w: &mut Scratch,
+        log_likelihood: &mut [f64],
+        mut predicted_njy: Option<&mut [f64]>,
+    ) -> Result<(), SpsError> {
+        let bands = self.dust.len();
+        let lengths = [observed.flux_njy.len(), observed.err_njy.len()];
+        assert!(lengths.iter().all(|&n| n == bands), "one flux and error per band");
+        assert_eq!(log_likelihood.len(), populations.len(), "one per population");
+        // (band, flux, 1 / sigma) of what was observed, and the sum of ln(sigma sqrt(2 pi)).
+        let mut seen: Vec<(usize, f64, f64)> = Vec::with_capacity(bands);
+        let mut norm = 0.0;
+        for (band, (&flux, &err)) in observed.flux_njy.iter().zip(observed.err_njy).enumerate() {
+            if err.is_nan() || err == 0.0 {
+                continue;
+            }
+            if !(err > 0.0 && err.is_finite() && flux.is_finite()) {
+                let name = &self.basis.model.bands()[band];
+                let problem = format!("flux {flux}, error {err} nJy: mend it or set the error to 0");
+                return Err(SpsError::setting(&format!("observation.{name}"), problem));
+            }
+            seen.push((band, flux, 1.0 / err));
+            norm += scalar::ln(err * std::f64::consts::TAU.sqrt());
+        }
+        if seen.is_empty() {
+            return Err(SpsError::setting("observation", "no band was observed"));
+        }
+        let mut own = vec![0.0; bands];
+        for (i, (p, out)) in populations.iter().zip(log_likelihood).enumerate() {
+            let flux = match &mut predicted_njy {
+                Some(all) => &mut all[i * bands..(i + 1) * bands],
+                None => own.as_mut_slice(),
+            };
+            if self.fluxes(p, w, flux).is_err() {
+                flux.fill(f64::NAN);
+                *out = f64::NEG_INFINITY;
+                continue;
+            }
+            let mut chi2 = 0.0;
+            for &(band, observed, inverse) in &seen {
+                let pull = (observed - flux[band]) * inverse;
+                chi2 += pull * pull;
+            }
+            *out = -0.5 * chi2 - norm;
+        }
+        Ok(())
+    }
+}
