@@ -13,6 +13,7 @@
 use crate::error::SpsError;
 use crate::filters::{BandTable, FilterSet};
 use crate::gas::{Emission, gas_emission, sum_lines};
+pub use crate::igm::IgmModel;
 use crate::igm::{self, IgmTable, LYMAN_ALPHA_ANGSTROM};
 use crate::library::SspLibrary;
 use crate::sfh::{self, History, Parameters};
@@ -46,18 +47,6 @@ pub enum Components {
     StellarDust,
     /// Stars alone.
     Stellar,
-}
-
-/// Absorption by the intergalactic medium.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum IgmModel {
-    /// Inoue et al. (2014).
-    #[default]
-    Inoue,
-    /// None.
-    None,
 }
 
 /// How fluxes are interpolated between metallicities of the library.
@@ -183,8 +172,9 @@ impl ForwardModel {
         let width = edges.windows(2).map(|w| (w[1] - w[0]) as f32).collect();
         let blue: Vec<f64> =
             (tail..edges.len() - 1).map(centre).take_while(|&w| w < LYMAN_ALPHA_ANGSTROM).collect();
-        let igm = (options.igm == IgmModel::Inoue)
-            .then(|| IgmTable::new(scalar::exp(ln_range.0) * 0.98, Z_MAX, 0.5 * ln_step));
+        let least = scalar::exp(ln_range.0) * 0.98;
+        let igm = (options.igm != IgmModel::None)
+            .then(|| IgmTable::new(options.igm, least, Z_MAX, 0.5 * ln_step));
         let gas = gas_emission(&library, &options)?;
         Ok(Self {
             bands: filters.names().to_vec(),
@@ -493,6 +483,6 @@ impl ForwardModel {
             return 1.0;
         }
         // A Lyman line meets the gas in front of it: just blueward of itself.
-        igm::inoue_transmission(wave * (1.0 - 1e-6), z)
+        igm::transmission(self.options.igm, wave * (1.0 - 1e-6), z)
     }
 }
