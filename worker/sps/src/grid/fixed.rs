@@ -146,7 +146,8 @@ impl FixedRedshift {
             }
             if !(err > 0.0 && err.is_finite() && flux.is_finite()) {
                 let name = &self.basis.model.bands()[band];
-                let problem = format!("flux {flux}, error {err} nJy: mend it or set the error to 0");
+                let problem =
+                    format!("flux {flux}, error {err} nJy: mend it or set the error to 0");
                 return Err(SpsError::setting(&format!("observation.{name}"), problem));
             }
             seen.push((band, flux, 1.0 / err));

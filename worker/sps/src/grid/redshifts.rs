@@ -1,7 +1,7 @@
 //! The model at any redshift of a range.
 
-use super::basis::{Basis, Lines, SCALE};
 use super::Scratch;
+use super::basis::{Basis, Lines, SCALE};
 use crate::cosmology;
 use crate::error::SpsError;
 use crate::model::{Components, Derived, Z_MAX, njy_per_lsun_at};
@@ -9,7 +9,7 @@ use crate::sfh::Parameters;
 use outshine_kernels::{lanes, scalar};
 
 /// Step of the tables in ln(1 + z).
-const STEP: f64 = 0.005;
+const STEP: f64 = 0.0025;
 
 /// Tables at redshifts spread evenly in ln(1 + z), linear in between. Shared
 /// between threads; about 0.2 MB per redshift and 19 bands, 200 per unit of ln(1 + z).
@@ -144,9 +144,8 @@ impl RedshiftGrid {
             let ln_rest = model.line_ln[line];
             let ln_observed = ln_rest + ln_one_plus_z;
             let Some(bands) = basis.bands_at(ln_observed).filter(|_| light > 0.0) else { continue };
-            let attenuated =
-                lanes::exp_f32(p.a_v as f32 * basis.strong_exponent(strong)) * light;
-            let kept = model.line_transmission(ln_rest, p.redshift) * (1.0 + p.redshift);
+            let attenuated = lanes::exp_f32(p.a_v as f32 * basis.strong_exponent(strong)) * light;
+            let kept = model.line_transmission(line, p.redshift) * (1.0 + p.redshift);
             let strength = f64::from(attenuated) * kept * SCALE;
             for &band in bands {
                 let band = usize::from(band);
@@ -164,10 +163,12 @@ impl RedshiftGrid {
         values + STEP * t * u * (s0 * u - s1 * t)
     }
 
+    pub(super) fn basis(&self) -> &Basis {
+        &self.basis
+    }
     /// The components in the fluxes.
     #[must_use]
     pub fn components(&self) -> Components {
         self.basis.components
     }
 }
-

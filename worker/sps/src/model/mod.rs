@@ -152,25 +152,14 @@ impl Screens {
         let young = attenuation.birth_clouds.as_ref().map(|clouds| {
             let bins = a.age_edges_gyr.windows(2);
             let ages = bins.take_while(|w| 0.5 * (w[0] + w[1]) < clouds.max_age_gyr).count();
-            let ratio = |wave: f64| {
-                attenuation.law.ratio(wave) + clouds.ratio * clouds.law.ratio(wave)
-            };
-            (ages, screen(&ratio))
+            (ages, screen(&|wave| attenuation.young_ratio(wave)))
         });
-        Self { diffuse: screen(&|wave| attenuation.law.ratio(wave)), young }
+        Self { diffuse: screen(&|wave| attenuation.diffuse_ratio(wave)), young }
     }
 
     /// The screen in front of the gas.
     pub fn of_gas(&self) -> &Screen {
         self.young.as_ref().map_or(&self.diffuse, |(_, screen)| screen)
-    }
-
-    /// The screen in front of an age bin.
-    pub fn of_age(&self, age: usize) -> &Screen {
-        match &self.young {
-            Some((ages, screen)) if age < *ages => screen,
-            _ => &self.diffuse,
-        }
     }
 }
 
@@ -211,6 +200,7 @@ impl ForwardModel {
         filters: FilterSet,
         options: ModelOptions,
     ) -> Result<Self, SpsError> {
+        options.attenuation.validate()?;
         let arrays = library.arrays();
         let edges = &arrays.wave_edges_angstrom;
         let tail = arrays.tail_waves;
@@ -237,8 +227,9 @@ impl ForwardModel {
         let width = edges.windows(2).map(|w| (w[1] - w[0]) as f32).collect();
         let blue: Vec<f64> =
             (tail..edges.len() - 1).map(centre).take_while(|&w| w < LYMAN_ALPHA_ANGSTROM).collect();
-        let igm = (options.igm != IgmModel::None)
-            .then(|| IgmTable::new(scalar::exp(ln_range.0) * 0.98, Z_MAX, 0.5 * ln_step));
+        let igm = (options.igm != IgmModel::None).then(|| {
+            IgmTable::new(options.igm, scalar::exp(ln_range.0) * 0.98, Z_MAX, 0.5 * ln_step)
+        });
         let gas = gas_emission(&library, &options)?;
         Ok(Self {
             bands: filters.names().to_vec(),
@@ -418,13 +409,13 @@ impl ForwardModel {
         for (flux, table) in flux.iter_mut().zip(&self.tables) {
             *flux = table.integrate(ln_edge, spectrum);
         }
-        for (&line, &ln_rest) in lines.iter().zip(&self.line_ln) {
+        for (i, (&line, &ln_rest)) in lines.iter().zip(&self.line_ln).enumerate() {
             let ln_observed = ln_rest + ln_one_plus_z;
             if line == 0.0 || ln_observed < self.ln_range.0 || ln_observed > self.ln_range.1 {
                 continue;
             }
             // A line's flux per Angstrom shrinks by 1 + z less than a spectrum's does.
-            let strength = line * self.line_transmission(ln_rest, z) * (1.0 + z);
+            let strength = line * self.line_transmission(i, z) * (1.0 + z);
             for (flux, table) in flux.iter_mut().zip(&self.tables) {
                 *flux += strength * table.line(ln_observed);
             }

@@ -111,8 +111,7 @@ impl ForwardModel {
             self.sum_ages(population, (0, young), has_gas, from..to, &w.fractions, weights, {
                 &mut *spectrum
             });
-            absorbed +=
-                self.attenuate(spectrum, &screen.bins[from..to], strength, from, reemits);
+            absorbed += self.attenuate(spectrum, &screen.bins[from..to], strength, from, reemits);
             for (sum, young) in w.spectrum[from..to].iter_mut().zip(&w.young[from..to]) {
                 *sum += young;
             }
@@ -200,8 +199,8 @@ impl ForwardModel {
     }
 
     /// Transmission of the IGM at a line.
-    pub(crate) fn line_transmission(&self, ln_rest: f64, z: f64) -> f64 {
-        let wave = scalar::exp(ln_rest);
+    pub(crate) fn line_transmission(&self, line: usize, z: f64) -> f64 {
+        let wave = self.library.arrays().line_angstrom[line];
         if self.igm.is_none() || wave > LYMAN_ALPHA_ANGSTROM * (1.0 + 1e-6) {
             return 1.0;
         }

@@ -3,20 +3,14 @@
 //!
 //! The mean optical depth at an observed wavelength has four parts: Lyman
 //! series and Lyman continuum, each from the Lyman-alpha forest (LAF) and from
-//! damped systems (DLA). Line j absorbs where lambda_j < lambda_obs <
-//! lambda_j (1 + z), by an amount that depends on lambda_obs alone; so the
-//! series is tabulated once over lambda_obs for "the first k lines".
+//! damped systems (DLA).
 
+use super::LYMAN_LIMIT_ANGSTROM;
 use outshine_kernels::{lanes, scalar};
-
-/// Wavelength of the Lyman limit in the published fits, Angstrom.
-pub const LYMAN_LIMIT_ANGSTROM: f64 = 911.8;
-/// Wavelength of Lyman alpha, Angstrom.
-pub const LYMAN_ALPHA_ANGSTROM: f64 = 1215.67;
 
 /// Table 2 of the paper: wavelength (Angstrom); LAF coefficients 1, 2, 3; DLA coefficients 1, 2.
 #[rustfmt::skip]
-const SERIES: [[f64; 6]; 39] = [
+pub(super) const SERIES: [[f64; 6]; 39] = [
     [1215.670, 1.690e-02, 2.354e-03, 1.026e-04, 1.617e-04, 5.390e-05],
     [1025.720, 4.692e-03, 6.536e-04, 2.849e-05, 1.545e-04, 5.151e-05],
     [972.537, 2.239e-03, 3.119e-04, 1.360e-05, 1.498e-04, 4.992e-05],
@@ -59,7 +53,7 @@ const SERIES: [[f64; 6]; 39] = [
 ];
 
 /// Optical depth of one line at x = lambda_obs / lambda_j.
-fn line_depth(line: &[f64; 6], x: f64) -> f64 {
+pub(super) fn line_depth(line: &[f64; 6], x: f64) -> f64 {
     if x <= 1.0 {
         return 0.0;
     }
@@ -75,29 +69,15 @@ fn line_depth(line: &[f64; 6], x: f64) -> f64 {
     forest + damped
 }
 
-/// Absorption by the intergalactic medium.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum IgmModel {
-    /// Inoue et al. (2014).
-    #[default]
-    Inoue,
-    /// None.
-    None,
-}
-/// T
-pub fn transmission(model: IgmModel, rest: f64, z: f64) -> f64 { if model == IgmModel::None { 1.0 } else { inoue_transmission(rest, z) } }
-
 /// Powers of 1 + z that the Lyman continuum needs.
-struct Continuum {
+pub(super) struct Continuum {
     z: f64,
     laf: f64,
     dla: (f64, f64),
 }
 
 impl Continuum {
-    fn new(z: f64) -> Self {
+    pub fn new(z: f64) -> Self {
         let power = |exponent: f64| scalar::pow(1.0 + z, exponent);
         let laf = match z {
             z if z < 1.2 => power(-0.9),
@@ -113,7 +93,7 @@ impl Continuum {
     }
 
     /// Optical depth at x = lambda_obs / 911.8 A, given ln x; zero outside 1 < x < 1 + z.
-    fn depth(&self, ln_x: f64) -> f64 {
+    pub fn depth(&self, ln_x: f64) -> f64 {
         let x = lanes::exp_f64(ln_x);
         if x <= 1.0 || x >= 1.0 + self.z {
             return 0.0;
@@ -163,72 +143,6 @@ pub fn inoue_transmission(rest_angstrom: f64, z: f64) -> f64 {
     scalar::exp(-depth)
 }
 
-/// The same, tabulated for many wavelengths at once.
-pub struct IgmTable {
-    ln_first: f64,
-    ln_step: f64,
-    nodes: usize,
-    /// (n_lines, nodes): optical depth of the first k + 1 lines at each node.
-    depth: Vec<f32>,
-}
-
-impl IgmTable {
-    /// A table for observed wavelengths of `least_angstrom` and up, redshifts
-    /// up to `z_max`, nodes `ln_step` apart in ln(wavelength).
-    #[must_use]
-    pub fn new(least_angstrom: f64, z_max: f64, ln_step: f64) -> Self {
-        let ln_first = scalar::ln(least_angstrom);
-        let ln_last = scalar::ln(LYMAN_ALPHA_ANGSTROM * (1.0 + z_max));
-        let nodes = ((ln_last - ln_first) / ln_step).max(0.0) as usize + 3;
-        let mut depth = vec![0.0f32; SERIES.len() * nodes];
-        for node in 0..nodes {
-            let observed = scalar::exp(ln_first + node as f64 * ln_step);
-            let mut sum = 0.0;
-            for (k, line) in SERIES.iter().enumerate() {
-                sum += line_depth(line, observed / line[0]);
-                depth[k * nodes + node] = sum as f32;
-            }
-        }
-        Self { ln_first, ln_step, nodes, depth }
-    }
-
-    /// Number of lines redward of a rest wavelength.
-    #[must_use]
-    pub fn lines_redward(rest_angstrom: f64) -> usize {
-        SERIES.iter().take_while(|line| rest_angstrom < line[0]).count()
-    }
-
-    fn series(&self, ln_observed: f64, lines: usize) -> f64 {
-        if lines == 0 {
-            return 0.0;
-        }
-        let position = ((ln_observed - self.ln_first) / self.ln_step).max(0.0);
-        let node = (position as usize).min(self.nodes - 2);
-        let part = (position - node as f64).min(1.0);
-        let row = &self.depth[(lines - 1) * self.nodes..];
-        f64::from(row[node]) * (1.0 - part) + f64::from(row[node + 1]) * part
-    }
-
-    /// Multiplies `spectrum` by the mean transmission at redshift `z`.
-    ///
-    /// `ln_rest`: ln of the rest wavelengths in Angstrom; `lines`:
-    /// [`IgmTable::lines_redward`] of each; both as long as `spectrum`.
-    pub fn absorb(&self, z: f64, ln_rest: &[f64], lines: &[u8], spectrum: &mut [f32]) {
-        assert!(ln_rest.len() == spectrum.len() && lines.len() == spectrum.len());
-        let ln_one_plus_z = scalar::ln_1p(z);
-        let continuum = Continuum::new(z);
-        let ln_limit = scalar::ln(LYMAN_LIMIT_ANGSTROM);
-        for ((value, &ln_rest), &lines) in spectrum.iter_mut().zip(ln_rest).zip(lines) {
-            let ln_observed = ln_rest + ln_one_plus_z;
-            let mut depth = self.series(ln_observed, usize::from(lines));
-            if ln_rest < ln_limit {
-                depth += continuum.depth(ln_observed - ln_limit);
-            }
-            *value *= lanes::exp_f32(-depth as f32);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,26 +156,6 @@ mod tests {
         // 1215.66 A is 1e-5 blueward of the line: x is lower by as much.
         assert!((got / expected - 1.0).abs() < 1e-4, "{got} {expected}");
         assert_eq!(inoue_transmission(1216.0, 6.0), 1.0);
-    }
-
-    #[test]
-    fn table_matches_the_direct_form() {
-        let step = 0.001;
-        let table = IgmTable::new(3000.0, 15.0, step);
-        for z in [0.3, 1.5, 3.0, 4.0, 5.5, 7.4, 14.0] {
-            for rest in [1210.0, 1100.0, 1000.0, 960.0, 920.0, 900.0, 850.0, 700.0] {
-                if rest * (1.0 + z) < 3000.0 {
-                    continue;
-                }
-                let lines = IgmTable::lines_redward(rest) as u8;
-                let mut value = [1.0f32];
-                table.absorb(z, &[rest.ln()], &[lines], &mut value);
-                let direct = inoue_transmission(rest, z);
-                // The series jumps by up to a few percent where a line's power law
-                // changes; between nodes the table draws that as a ramp.
-                assert!((f64::from(value[0]) - direct).abs() < 2e-3, "{z} {rest}");
-            }
-        }
     }
 
     #[test]
