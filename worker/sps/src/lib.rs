@@ -41,4 +41,4 @@ pub use library::{LibraryMeta, SspLibrary};
 pub use model::{Components, Derived, ForwardModel, IgmModel, ModelOptions, Workspace};
 pub use noise::{Conditions, Coverage, NoiseModel, fit_noise};
 pub use prior::Prior;
-pub use sfh::{Parameters, Sfh};
+pub use sfh::{Parameters, Realised, Sfh, SfhFamily, sfr_curve};

@@ -241,22 +241,17 @@ impl ForwardModel {
     /// [`SpsError::OutOfRange`] naming the parameter.
     pub fn check(&self, p: &Parameters) -> Result<(), SpsError> {
         let (z_low, z_high) = self.library.metallicity_range();
-        let age = cosmology::age_gyr(p.redshift);
-        let crate::Sfh::Tau { tau_gyr, t_i_gyr } = p.sfh;
         for (name, value, low, high) in [
             ("redshift", p.redshift, f64::MIN_POSITIVE, Z_MAX),
             ("metallicity", p.metallicity, z_low - 1e-9, z_high + 1e-9),
             ("a_v", p.a_v, 0.0, 100.0),
             ("log_mass_formed", p.log_mass_formed, -30.0, 30.0),
-            ("tau_gyr", tau_gyr, 1e-9, 1e9),
-            // The largest double below the cosmic age.
-            ("t_i_gyr", t_i_gyr, 0.0, age * (1.0 - f64::EPSILON)),
         ] {
             if !(value >= low && value <= high) {
                 return Err(SpsError::OutOfRange { name, value, low, high });
             }
         }
-        Ok(())
+        p.sfh.check(cosmology::age_gyr(p.redshift))
     }
 
     /// Noiseless band fluxes of one population, and what derives from it.
@@ -275,13 +270,7 @@ impl ForwardModel {
         assert_eq!(flux_njy.len(), self.bands.len(), "one flux per band");
         self.check(p)?;
         let arrays = self.library.arrays();
-        let out_of_range = SpsError::OutOfRange {
-            name: "t_i_gyr",
-            value: 0.0,
-            low: 0.0,
-            high: cosmology::age_gyr(p.redshift),
-        };
-        let history = History::new(p.sfh, cosmology::age_gyr(p.redshift)).ok_or(out_of_range)?;
+        let history = History::new(&p.sfh, cosmology::age_gyr(p.redshift))?;
         let ages = history.bin_fractions(&arrays.age_edges_gyr, &mut w.fractions);
         let metal = self.metal_weights(p.metallicity);
 
@@ -356,11 +345,9 @@ impl ForwardModel {
     #[must_use]
     pub fn derive(&self, p: &Parameters) -> Derived {
         let edges = &self.library.arrays().age_edges_gyr;
-        let history = match self.check(p) {
-            Ok(()) => History::new(p.sfh, cosmology::age_gyr(p.redshift)),
-            Err(_) => None,
-        };
-        let Some(history) = history else {
+        let history =
+            self.check(p).and_then(|()| History::new(&p.sfh, cosmology::age_gyr(p.redshift)));
+        let Ok(history) = history else {
             return Derived {
                 log_mass_stellar: f64::NAN,
                 log_sfr_100: f64::NAN,
