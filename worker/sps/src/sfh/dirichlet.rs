@@ -18,8 +18,8 @@
 //!    of M; where the last sample is more than 0.05 dex from the rate asked
 //!    for, the last n are set to that. Masses are by the trapezoid rule.
 //!
-//! The realised curve differs from what was asked: half of its mass forms
-//! elsewhere than t50, and its mass is -0.02 to +0.09 dex off M. See
+//! The realised curve differs from what was asked: its own median time is often
+//! not t50, and its mass is -0.02 to +0.09 dex off M. See
 //! [`super::Realised`].
 //!
 //! On the grid the kernel sum is cheap, since (1 + s r) exp(-s r) separates:

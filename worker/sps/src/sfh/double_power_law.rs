@@ -11,13 +11,13 @@ use super::steps::Steps;
 use outshine_kernels::{lanes, scalar};
 
 /// Knots on either side of the bend, evenly in log |u|.
-const BEND: usize = 96;
+const BEND: usize = 64;
 /// Knots evenly in log age, over [`AGE_DECADES`] decades below the cosmic age.
-const YOUNG: usize = 150;
+const YOUNG: usize = 100;
 /// Decades of age with their own knots.
 const AGE_DECADES: f64 = 5.0;
 /// Knots evenly in time.
-const EVEN: usize = 200;
+const EVEN: usize = 120;
 /// Nearest knot to the bend, in widths, and farthest, in u.
 const BEND_RANGE: (f64, f64) = (0.05, 45.0);
 
@@ -31,8 +31,10 @@ fn mean_decay(d: f64) -> f64 {
 
 /// L(u).
 fn log_mass_per_u(u: f64, alpha: f64, beta: f64) -> f64 {
-    let bend = scalar::ln_1p(lanes::exp_f64(-(alpha + beta) * u.abs()));
-    u - (alpha * u).max(-beta * u) - bend
+    let straight = u - (alpha * u).max(-beta * u);
+    let widths = (alpha + beta) * u.abs();
+    // Beyond, the bend is lost to rounding.
+    if widths > 40.0 { straight } else { straight - scalar::ln_1p(lanes::exp_f64(-widths)) }
 }
 
 /// Ages of the knots, Gyr, strictly rising from 0 to the cosmic age.
@@ -54,7 +56,7 @@ fn knots(tau_gyr: f64, alpha: f64, beta: f64, cosmic_age_gyr: f64) -> Vec<f64> {
         u *= step;
     }
     ages.retain(|&age| (0.0..=cosmic_age_gyr).contains(&age));
-    ages.sort_by(f64::total_cmp);
+    ages.sort_unstable_by(f64::total_cmp);
     ages.dedup();
     ages
 }
@@ -94,6 +96,7 @@ mod tests {
     fn fractions_match_numerical_integrals() {
         let edges = [0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 0.7, 1.0, 2.0, 3.0, 5.0];
         let t_univ = 6.0;
+        let mut worst = 0.0f64;
         for (tau, alpha, beta) in [
             (2.0, 1.0, 1.0),
             (3.0, 0.01, 0.01),
@@ -120,14 +123,16 @@ mod tests {
                 expected[(1..10).find(|&b| age < edges[b]).map_or(9, |b| b - 1)] += m;
             }
             for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
-                // Steps hold their mass to 1e-4; at an edge, a step is shared evenly.
+                // Within the step at an edge of a bin the mass is put evenly.
                 let error = (got - expected / mass).abs();
+                worst = worst.max(error);
                 assert!(error < 1e-3, "{tau} {alpha} {beta}, bin {i}: {error}");
             }
             let age = age_sum / mass;
             // Within a step the mass is put evenly.
             assert!((h.mean_age_gyr() - age).abs() < 1e-3 * age + 1e-4, "{tau} {alpha} {beta}");
         }
+        println!("worst bin: {worst:.1e} of the mass");
     }
 
     /// beta = 0 is not allowed, but 1e-4 with tau far in the future is almost constant.
