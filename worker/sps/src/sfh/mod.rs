@@ -1,6 +1,6 @@
 //! Star-formation histories: the mass formed per age bin, exactly.
 //!
-//! Every family answers the same questions through [`History`]: mass per age
+//! Every family answers the same questions through `History`: mass per age
 //! bin, mean age, quantiles. A history has no mass of its own: fractions are
 //! of all mass formed.
 
