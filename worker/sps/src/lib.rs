@@ -47,4 +47,4 @@ pub use model::{
 };
 pub use noise::{Conditions, Coverage, NoiseModel, fit_noise};
 pub use prior::Prior;
-pub use sfh::{Parameters, Sfh};
+pub use sfh::{Parameters, Realised, Sfh, SfhFamily, sfr_curve};

@@ -371,7 +371,7 @@ mod tests {
             for pixel in &galaxy.pixels {
                 assert!(positions.insert((pixel.x, pixel.y)), "stamps overlap");
                 let p = &pixel.parameters;
-                let free = prior.to_free(p);
+                let free = prior.to_free(p).unwrap();
                 for (v, (low, high)) in free.iter().zip(prior.bounds()) {
                     assert!(*v > low && *v < high);
                 }

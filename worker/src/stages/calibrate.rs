@@ -109,7 +109,7 @@ fn cases(job: &Job, trained: &model::Trained) -> Result<Vec<(usize, Vec<Case>)>,
             science.noise.observe(&noiseless, &conditions, &mut stream, &mut flux, &mut err);
             let n = campaign.calibrate.draws as usize;
             let draws = drawer.draw(&flux, &err, parameters.redshift, n, &mut stream)?;
-            let free = science.prior.to_free(&parameters);
+            let free = science.prior.to_free(&parameters)?;
             let truth = complete(&free, &parameters, &derived);
             let bright = mean_snr(&flux, &err, &snr) > 1.0;
             let columns = truth.iter().zip(&draws.values);

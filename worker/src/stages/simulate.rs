@@ -31,7 +31,7 @@ pub fn simulate(job: &Job) -> Result<Outcome, StageError> {
             let parameters = science.prior.draw(&mut stream);
             let mut flux = vec![0.0; bands.len()];
             science.forward.photometry(&parameters, Components::Full, workspace, &mut flux)?;
-            let free = science.prior.to_free(&parameters);
+            let free = science.prior.to_free(&parameters)?;
             Ok::<_, StageError>((index, parameters.redshift, free, flux))
         },
     )?;

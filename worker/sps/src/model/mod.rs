@@ -300,7 +300,7 @@ impl ForwardModel {
                 return Err(SpsError::OutOfRange { name, value, low, high });
             }
         }
-        Ok(())
+        p.sfh.check(cosmology::age_gyr(p.redshift))
     }
 
     /// Checks parameters and works out their mass per age bin.
@@ -311,7 +311,7 @@ impl ForwardModel {
     ) -> Result<Population, SpsError> {
         self.check(p)?;
         let arrays = self.library.arrays();
-        let history = History::new(p.sfh, cosmology::age_gyr(p.redshift))?;
+        let history = History::new(&p.sfh, cosmology::age_gyr(p.redshift))?;
         let ages = self.ages.fractions(&history, &arrays.age_edges_gyr, fractions);
         let scale = self.options.metallicity_scale;
         let metal = metal_weights(scale, &arrays.metallicity, p.metallicity);

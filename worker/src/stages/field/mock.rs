@@ -35,7 +35,7 @@ pub fn pixels(job: &Job) -> Result<Vec<Pixel>, StageError> {
             let (mut flux_njy, mut err_njy) = (vec![0.0; bands], vec![0.0; bands]);
             let noise = &science.noise;
             noise.observe(&noiseless, &conditions, &mut stream, &mut flux_njy, &mut err_njy);
-            let free = science.prior.to_free(&pixel.parameters);
+            let free = science.prior.to_free(&pixel.parameters)?;
             Ok(Pixel {
                 galaxy_id: galaxy.galaxy_id,
                 x: pixel.x,

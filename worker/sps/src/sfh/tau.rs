@@ -1,41 +1,14 @@
-//! Star-formation histories: exact mass formed per age bin.
+//! The tau-delayed history, in closed form.
 //!
-//! Tau-delayed: SFR(t) ~ s exp(-s / tau), s = t - t_i >= 0, t the cosmic time.
-//! With x = s / tau the mass formed up to s is tau^2 P(x),
+//! SFR(t) ~ s exp(-s / tau), s = t - t_i >= 0, t the cosmic time. With
+//! x = s / tau the mass formed up to s is tau^2 P(x),
 //! P(x) = 1 - (1 + x) exp(-x), and the first moment of s is tau^3 G(x),
 //! G(x) = 2 - (x^2 + 2 x + 2) exp(-x).
 
-use outshine_kernels::{lanes, scalar};
-use serde::{Deserialize, Serialize};
+use outshine_kernels::lanes;
 
-/// A star-formation history, without its mass.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Sfh {
-    /// SFR ~ (t - t_i) exp(-(t - t_i) / tau) for t >= t_i.
-    Tau {
-        /// Timescale, Gyr.
-        tau_gyr: f64,
-        /// Cosmic time at which star formation starts, Gyr.
-        t_i_gyr: f64,
-    },
-}
-
-/// The parameters of one stellar population.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Parameters {
-    /// Star-formation history.
-    pub sfh: Sfh,
-    /// log10 of the stellar mass ever formed, Msun.
-    pub log_mass_formed: f64,
-    /// [M/H] = log10(Z / Zsun), Zsun that of the SSP library; constant in time.
-    pub metallicity: f64,
-    /// Attenuation at 5500 A, mag.
-    pub a_v: f64,
-    /// Redshift.
-    pub redshift: f64,
-}
+/// Most steps towards a quantile: enough halvings for the last bit of a double.
+const STEPS: usize = 64;
 
 /// P(x) = 1 - (1 + x) exp(-x), with full relative precision at small x.
 fn mass_integral(x: f64) -> f64 {
@@ -68,31 +41,19 @@ fn moment_integral(x: f64) -> f64 {
     2.0 - (x * x + 2.0 * x + 2.0) * lanes::exp_f64(-x)
 }
 
-/// A history seen from one redshift: time since its start and its timescale.
+/// A tau-delayed history seen from one redshift.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct History {
+pub(crate) struct TauHistory {
     /// Time since the start of star formation, Gyr; positive.
     pub duration_gyr: f64,
     tau_gyr: f64,
     total: f64,
 }
 
-impl History {
-    /// `None` when star formation starts after `cosmic_age_gyr`, or the
-    /// timescale is not positive and finite.
-    pub fn new(sfh: Sfh, cosmic_age_gyr: f64) -> Result<Self, crate::SpsError> {
-        let Sfh::Tau { tau_gyr, t_i_gyr } = sfh;
-        let duration_gyr = cosmic_age_gyr - t_i_gyr;
-        let sane = duration_gyr > 0.0 && t_i_gyr >= 0.0 && tau_gyr > 0.0 && tau_gyr.is_finite();
-        if !sane {
-            return Err(crate::SpsError::OutOfRange {
-                name: "t_i_gyr",
-                value: t_i_gyr,
-                low: 0.0,
-                high: cosmic_age_gyr,
-            });
-        }
-        Ok(Self { duration_gyr, tau_gyr, total: mass_integral(duration_gyr / tau_gyr) })
+impl TauHistory {
+    /// Both positive and finite.
+    pub fn new(tau_gyr: f64, duration_gyr: f64) -> Self {
+        Self { duration_gyr, tau_gyr, total: mass_integral(duration_gyr / tau_gyr) }
     }
 
     /// Fraction of all mass formed that is older than `age_gyr`, and the same
@@ -144,25 +105,50 @@ impl History {
         let x = self.duration_gyr / self.tau_gyr;
         self.duration_gyr - self.tau_gyr * moment_integral(x) / self.total
     }
-}
 
-/// The floor of log10 of the specific star-formation rate (SFR_100 per mass formed), 1/yr.
-pub const LOG_SSFR_FLOOR: f64 = -14.0;
+    /// Age by which the fraction `f` of the mass had formed, Gyr: P(x) = f P(end)
+    /// by Newton's steps, halving where one leaves the bracket.
+    pub fn age_at_fraction(&self, f: f64) -> f64 {
+        let wanted = f * self.total;
+        let (mut low, mut high) = (0.0, self.duration_gyr / self.tau_gyr);
+        // P(x) <= x^2 / 2, so the root lies no lower.
+        let mut x = (2.0 * wanted).sqrt().min(high);
+        for _ in 0..STEPS {
+            let miss = mass_integral(x) - wanted;
+            if miss > 0.0 {
+                high = x;
+            } else {
+                low = x;
+            }
+            // A slope of zero gives no number, which is in no bracket.
+            let newton = x - miss / (x * lanes::exp_f64(-x));
+            let next = if newton > low && newton < high { newton } else { 0.5 * (low + high) };
+            let moved = (next - x).abs();
+            x = next;
+            if moved <= 1e-15 * x {
+                break;
+            }
+        }
+        self.duration_gyr - self.tau_gyr * x
+    }
 
-/// log10 of (mass fraction formed in the last 100 Myr) / 100 Myr, floored at
-/// [`LOG_SSFR_FLOOR`], and whether the floor was used.
-pub(crate) fn log_ssfr_100(history: &History) -> (f64, bool) {
-    let recent = history.mass_fraction(0.0, 0.1);
-    let log_ssfr = if recent > 0.0 { scalar::log10(recent) - 8.0 } else { f64::NEG_INFINITY };
-    if log_ssfr < LOG_SSFR_FLOOR { (LOG_SSFR_FLOOR, true) } else { (log_ssfr, false) }
+    /// Star-formation rate per mass formed at an age, 1/Gyr.
+    pub fn rate_per_gyr(&self, age_gyr: f64) -> f64 {
+        let s = self.duration_gyr - age_gyr;
+        if s <= 0.0 || age_gyr < 0.0 {
+            return 0.0;
+        }
+        let x = s / self.tau_gyr;
+        x * lanes::exp_f64(-x) / (self.tau_gyr * self.total)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn history(tau_gyr: f64, duration_gyr: f64) -> History {
-        History::new(Sfh::Tau { tau_gyr, t_i_gyr: 1.0 }, 1.0 + duration_gyr).unwrap()
+    fn history(tau_gyr: f64, duration_gyr: f64) -> TauHistory {
+        TauHistory::new(tau_gyr, duration_gyr)
     }
 
     /// Midpoint sums over time, independent of the closed forms.
@@ -216,16 +202,29 @@ mod tests {
     }
 
     #[test]
-    fn quiescent_histories_are_floored() {
-        assert_eq!(log_ssfr_100(&history(0.01, 5.0)), (LOG_SSFR_FLOOR, true));
-        let (log_ssfr, floored) = log_ssfr_100(&history(1000.0, 0.05));
-        assert!((log_ssfr + 8.0).abs() < 1e-12 && !floored, "all mass in the last 100 Myr");
+    fn ages_at_a_fraction_split_the_mass_there() {
+        for (tau, duration) in [(0.3, 4.0), (0.01, 12.0), (100.0, 2.0), (2.0, 1e-6)] {
+            let h = history(tau, duration);
+            for f in [0.01, 0.25, 0.5, 0.75, 0.99] {
+                let age = h.age_at_fraction(f);
+                let older = h.mass_fraction(age, duration);
+                // The age is rounded to 1e-16 of the duration, up to 1200 tau here.
+                assert!((older - f).abs() < 1e-12, "{tau} {duration} {f}: {older}");
+            }
+            assert!((h.age_at_fraction(0.0) - duration).abs() < 1e-12 * duration);
+            assert!(h.age_at_fraction(1.0).abs() < 1e-6 * duration || duration > 20.0 * tau);
+        }
     }
 
     #[test]
-    fn a_start_after_the_present_is_no_history() {
-        assert!(History::new(Sfh::Tau { tau_gyr: 1.0, t_i_gyr: 5.0 }, 5.0).is_err());
-        assert!(History::new(Sfh::Tau { tau_gyr: 0.0, t_i_gyr: 1.0 }, 5.0).is_err());
-        assert!(History::new(Sfh::Tau { tau_gyr: f64::NAN, t_i_gyr: 1.0 }, 5.0).is_err());
+    fn the_rate_integrates_to_one() {
+        for (tau, duration) in [(0.3, 4.0), (100.0, 2.0), (0.2, 10.0)] {
+            let h = history(tau, duration);
+            let n = 200_000;
+            let step = duration / f64::from(n);
+            let sum: f64 = (0..n).map(|i| h.rate_per_gyr((f64::from(i) + 0.5) * step)).sum();
+            // The midpoint rule: second order in a step of 5e-6.
+            assert!((sum * step - 1.0).abs() < 1e-8, "{}", sum * step);
+        }
     }
 }
