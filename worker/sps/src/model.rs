@@ -12,7 +12,7 @@
 
 use crate::error::SpsError;
 use crate::filters::{BandTable, FilterSet};
-use crate::gas::{Emission, gas_emission, sum_lines};
+use crate::gas::{Emission, check_components, gas_emission, sum_lines};
 use crate::igm::{self, IgmTable, LYMAN_ALPHA_ANGSTROM};
 use crate::library::SspLibrary;
 use crate::sfh::{self, History, Parameters};
@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Luminosity of the Sun, erg/s (IAU 2015).
-const LSUN_ERG_S: f64 = 3.828e33;
+pub(crate) const LSUN_ERG_S: f64 = 3.828e33;
 /// Centimetres in a megaparsec.
 const CM_PER_MPC: f64 = 3.085_677_581_491_367e24;
 /// nJy in erg/s/cm^2/Hz.
@@ -235,6 +235,14 @@ impl ForwardModel {
         &self.options
     }
 
+    /// Checks that the library holds what `components` ask for.
+    ///
+    /// # Errors
+    /// [`SpsError::Setting`] naming the library and the components that it can give.
+    pub fn check_components(&self, components: Components) -> Result<(), SpsError> {
+        check_components(&self.library, components)
+    }
+
     /// Checks that parameters can be computed.
     ///
     /// # Errors
@@ -264,7 +272,8 @@ impl ForwardModel {
     /// `flux_njy`: one value per band, nJy.
     ///
     /// # Errors
-    /// [`SpsError::OutOfRange`] when a parameter cannot be computed.
+    /// [`SpsError::OutOfRange`] when a parameter cannot be computed;
+    /// [`SpsError::Setting`] when the library does not hold the components.
     pub fn photometry(
         &self,
         p: &Parameters,
@@ -274,6 +283,7 @@ impl ForwardModel {
     ) -> Result<Derived, SpsError> {
         assert_eq!(flux_njy.len(), self.bands.len(), "one flux per band");
         self.check(p)?;
+        self.check_components(components)?;
         let arrays = self.library.arrays();
         let out_of_range = SpsError::OutOfRange {
             name: "t_i_gyr",

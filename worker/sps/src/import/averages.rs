@@ -41,6 +41,23 @@ impl Averages {
         Self { bins }
     }
 
+    /// The same for a function that keeps its first value before
+    /// the first node, and its last value beyond the last.
+    pub fn held(nodes: &[f64], edges: &[f64]) -> Self {
+        let (first, last) = (edges[0], edges[edges.len() - 1]);
+        let before = nodes[0] > first;
+        let mut all: Vec<f64> = before.then_some(first).into_iter().collect();
+        all.extend(nodes);
+        if nodes[nodes.len() - 1] < last {
+            all.push(last);
+        }
+        let mut averages = Self::new(&all, edges);
+        for (node, _) in averages.bins.iter_mut().flatten() {
+            *node = node.saturating_sub(usize::from(before)).min(nodes.len() - 1);
+        }
+        averages
+    }
+
     /// `values`: one per node; `means`: one per bin.
     pub fn apply(&self, values: &[f64], means: &mut [f64]) {
         for (mean, bin) in means.iter_mut().zip(&self.bins) {
@@ -75,6 +92,17 @@ mod tests {
         Averages::new(&nodes, &edges).apply(&values, &mut means);
         for (mean, e) in means.iter().zip(edges.windows(2)) {
             assert!((mean - (2.0 + 1.5 * (e[0] + e[1]))).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn ends_are_held() {
+        let mut means = [0.0; 3];
+        Averages::held(&[1.0, 2.0], &[0.0, 1.0, 2.0, 4.0]).apply(&[5.0, 7.0], &mut means);
+        assert_eq!(means, [5.0, 6.0, 7.0]);
+        Averages::held(&[-1.0, 9.0], &[0.0, 1.0, 2.0, 4.0]).apply(&[-1.0, 9.0], &mut means);
+        for (mean, expected) in means.iter().zip([0.5, 1.5, 3.0]) {
+            assert!((mean - expected).abs() < 1e-14, "nodes beyond the edges: a straight line");
         }
     }
 }

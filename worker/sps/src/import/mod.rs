@@ -8,12 +8,16 @@
 
 mod averages;
 pub mod bagpipes;
+mod datasets;
+pub mod dsps;
 mod fits;
+mod npz;
 
 use crate::igm::{LYMAN_ALPHA_ANGSTROM, LYMAN_LIMIT_ANGSTROM};
 use outshine_kernels::scalar;
 
 pub use bagpipes::import_bagpipes;
+pub use dsps::{DspsOptions, import_dsps, import_dsps_bytes};
 
 /// Bins of wavelength from the Lyman limit to Lyman alpha: sets the step, 0.2 %.
 const BINS_LYMAN: i32 = 144;
