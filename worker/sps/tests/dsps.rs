@@ -411,7 +411,7 @@ fn wrong_files_are_refused_by_name() {
         ),
     ];
     for (name, problem, arrays) in cases {
-        let error = import(&arrays).err().expect(name).to_string();
+        let error = import(&arrays).expect_err(name).to_string();
         for part in ["some.npz", &format!("`{name}`"), problem] {
             assert!(error.contains(part), "{name}: `{part}` is not in: {error}");
         }
@@ -423,8 +423,7 @@ fn damaged_containers_are_refused() {
     for (name, whole) in [("t.h5", TINY_HDF5), ("t.npz", TINY_NPZ)] {
         for cut in (0..whole.len()).step_by(167).chain([whole.len() - 1]) {
             let error = import_dsps_bytes(name, whole[..cut].to_vec(), &DspsOptions::default())
-                .err()
-                .expect("a truncated file")
+                .expect_err("a truncated file")
                 .to_string();
             assert!(error.contains(name), "cut at {cut}: {error}");
         }

@@ -109,6 +109,7 @@ fn read_hdf5(file: &hdf5_pure::File, length: usize, name: &str) -> Result<Datase
     if bytes.is_none_or(|n| n / MOST_DEFLATED > length) {
         return Err(format!("its shape {shape:?} is impossible: the file is damaged"));
     }
-    let values = dataset.read_f64().map_err(|e| e.to_string())?;
+    let hint = "save it with the defaults of h5py, or as .npz";
+    let values = dataset.read_f64().map_err(|e| format!("{e}: {hint}"))?;
     Ok(Dataset { shape, values })
 }
