@@ -171,7 +171,8 @@ mod tests {
         let (embedded, rest) = library(&model(json!({"log_u": -2.5}))).unwrap();
         assert_eq!(rest, model(json!({"log_u": -2.5})));
         let path = std::env::temp_dir().join(format!("outshine-{}.ssp", std::process::id()));
-        std::fs::write(&path, embedded.to_bytes()).unwrap();
+        let bytes = embedded.to_bytes();
+        std::fs::write(&path, &bytes).unwrap();
         let name = path.to_str().unwrap();
 
         let problem = |keys| library(&model(keys)).err().unwrap().to_string();
@@ -190,7 +191,7 @@ mod tests {
         assert_eq!(again, embedded);
         assert_eq!(rest, model(json!({"log_u": -1.0})));
 
-        std::fs::write(&path, &embedded.to_bytes()[..1000]).unwrap();
+        std::fs::write(&path, &bytes[..1000]).unwrap();
         let error = problem(json!({"library": name, "library_digest": embedded.digest()}));
         assert!(error.contains(name) && error.contains("compressed arrays"), "{error}");
         std::fs::remove_file(&path).unwrap();
