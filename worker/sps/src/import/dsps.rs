@@ -143,12 +143,10 @@ pub fn import_dsps_bytes(
     let shape = [lgmet.len(), grid.nodes, grid.per_hz.len()];
     let stellar = grid.spectra(&data, "ssp_flux", &required(&data, "ssp_flux", &shape)?)?;
 
-    let embedded = SspLibrary::embedded()?;
     let mut arrays = Arrays {
         metallicity: lgmet.iter().map(|z| z - scalar::log10(solar)).collect(),
         tail_waves: TAIL_ANGSTROM.len(),
         nebular_age_edges_gyr: vec![0.0],
-        dust_emission: embedded.arrays().dust_emission.clone(),
         ..Arrays::default()
     };
     let gas = if data.get("ssp_flux_nebular")?.is_some() {
@@ -179,6 +177,8 @@ pub fn import_dsps_bytes(
             }
         }
     };
+    let embedded = SspLibrary::embedded()?;
+    arrays.dust_emission.clone_from(&embedded.arrays().dust_emission);
     arrays.stellar = stellar.iter().map(|&v| v as f32).collect();
     arrays.remaining_mass = match data.get("ssp_remaining_mass")? {
         Some(mass) => grid.remaining_mass(&data, &mass, &shape)?,
