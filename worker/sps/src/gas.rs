@@ -1,10 +1,19 @@
 //! Nebular emission: the gas around young stars takes their Lyman continuum
 //! and gives lines and continuum instead.
+//!
+//! What a library holds decides what can be asked of it, and the rest is
+//! refused rather than ignored:
+//!
+//! | library | components | `log_u` | `nebular_max_age_gyr` |
+//! | --- | --- | --- | --- |
+//! | grid of emission | all | within the grid | within the grid |
+//! | emission in the spectra | full | that of the spectra; the default where it is not known | the default |
+//! | no emission | stellar, stellar_dust | the default | the default |
 
 use crate::error::SpsError;
 use crate::igm::LYMAN_LIMIT_ANGSTROM;
-use crate::library::SspLibrary;
-use crate::model::ModelOptions;
+use crate::library::{Gas, SspLibrary};
+use crate::model::{Components, ModelOptions};
 
 /// Grids of one choice of emission: (metallicities, ages, waves), and lines.
 pub(crate) struct Emission {
@@ -38,14 +47,68 @@ pub(crate) fn sum_lines(
     }
 }
 
+/// How near two log U are that mean the same gas.
+const SAME_LOG_U: f64 = 1e-6;
+
+/// Whether the library holds what `components` ask for.
+///
+/// # Errors
+/// [`SpsError::Setting`] naming the library and the components that it can give.
+pub(crate) fn check_components(
+    library: &SspLibrary,
+    components: Components,
+) -> Result<(), SpsError> {
+    let name = &library.meta().name;
+    let problem = match (library.gas(), components) {
+        (Gas::None, Components::Full) => {
+            format!("library {name} holds no nebular emission: use stellar_dust or stellar")
+        }
+        (Gas::Included { .. }, Components::StellarDust | Components::Stellar) => {
+            format!("nebular emission is part of the spectra of library {name}: use full")
+        }
+        _ => return Ok(()),
+    };
+    Err(SpsError::setting("components", problem))
+}
+
+/// The emission of a library without a grid: none beside its spectra.
+fn without_grid(library: &SspLibrary, options: &ModelOptions) -> Result<Emission, SpsError> {
+    let default = ModelOptions::default();
+    let name = &library.meta().name;
+    let (log_u, why) = match library.gas() {
+        Gas::Included { log_u: Some(log_u) } => (log_u, "the spectra hold gas of this log U"),
+        Gas::Included { log_u: None } => (default.log_u, "the gas in the spectra cannot change"),
+        _ => (default.log_u, "there is no nebular emission"),
+    };
+    let same = (options.log_u - log_u).abs() <= SAME_LOG_U;
+    if !same {
+        let problem = format!("{} must be {log_u} with library {name}: {why}", options.log_u);
+        return Err(SpsError::setting("log_u", problem));
+    }
+    if options.nebular_max_age_gyr != default.nebular_max_age_gyr {
+        let problem = format!("library {name} has no grid of nebular emission: leave it out");
+        return Err(SpsError::setting("nebular_max_age_gyr", problem));
+    }
+    Ok(Emission { young: Vec::new(), ages: 0, lines: Vec::new() })
+}
+
+/// Whether bin `j` of these edges lies in the Lyman continuum.
+pub(crate) fn is_ionising(wave_edges_angstrom: &[f64], j: usize) -> bool {
+    wave_edges_angstrom[j + 1] <= LYMAN_LIMIT_ANGSTROM * (1.0 + 1e-6)
+}
+
 /// Stars without their Lyman continuum plus gas, for the age bins that ionise.
 pub(crate) fn gas_emission(
     library: &SspLibrary,
     options: &ModelOptions,
 ) -> Result<Emission, SpsError> {
+    if library.gas() != Gas::Grid {
+        return without_grid(library, options);
+    }
     let a = library.arrays();
     let last = a.log_u.len() - 1;
-    if !(options.log_u >= a.log_u[0] && options.log_u <= a.log_u[last]) {
+    let (least, most) = (a.log_u[0] - SAME_LOG_U, a.log_u[last] + SAME_LOG_U);
+    if !(options.log_u >= least && options.log_u <= most) {
         let problem = format!("{} is outside {} to {}", options.log_u, a.log_u[0], a.log_u[last]);
         return Err(SpsError::setting("log_u", problem));
     }
@@ -56,8 +119,12 @@ pub(crate) fn gas_emission(
         let problem = format!("{max_age} Gyr is outside the nebular grid: 0 to {oldest} Gyr");
         return Err(SpsError::setting("nebular_max_age_gyr", problem));
     }
-    let upper = a.log_u.partition_point(|&u| u <= options.log_u).clamp(1, last);
-    let part = (options.log_u - a.log_u[upper - 1]) / (a.log_u[upper] - a.log_u[upper - 1]);
+    // A grid of one log U is its own neighbour.
+    let upper = a.log_u.partition_point(|&u| u <= options.log_u).max(1).min(last);
+    let lower = upper.saturating_sub(1);
+    let step = a.log_u[upper] - a.log_u[lower];
+    let part =
+        if step > 0.0 { ((options.log_u - a.log_u[lower]) / step).clamp(0.0, 1.0) } else { 0.0 };
     let part = part as f32;
 
     let (metals, all_ages) = (a.metallicity.len(), a.age_edges_gyr.len() - 1);
@@ -68,7 +135,6 @@ pub(crate) fn gas_emission(
         ages,
         lines: vec![0.0; metals * ages * lines],
     };
-    let ionising = |j: usize| a.wave_edges_angstrom[j + 1] <= LYMAN_LIMIT_ANGSTROM * (1.0 + 1e-6);
     for z in 0..metals {
         for age in 0..ages {
             let (young, old) = (a.age_edges_gyr[age], a.age_edges_gyr[age + 1]);
@@ -79,14 +145,18 @@ pub(crate) fn gas_emission(
             let row = |grid: usize| ((grid * metals + z) * nebular_ages) + bin;
             let blend = |low: f32, high: f32| share * (low * (1.0 - part) + high * part);
             let stars = &a.stellar[(z * all_ages + age) * waves..][..waves];
-            let low = &a.nebular_continuum[row(upper - 1) * waves..][..waves];
+            let low = &a.nebular_continuum[row(lower) * waves..][..waves];
             let high = &a.nebular_continuum[row(upper) * waves..][..waves];
             let out = &mut emission.young[(z * ages + age) * waves..][..waves];
             for j in 0..waves {
-                let kept = if ionising(j) { stars[j] * (1.0 - share) } else { stars[j] };
+                let kept = if is_ionising(&a.wave_edges_angstrom, j) {
+                    stars[j] * (1.0 - share)
+                } else {
+                    stars[j]
+                };
                 out[j] = kept + blend(low[j], high[j]);
             }
-            let low = &a.nebular_lines[row(upper - 1) * lines..][..lines];
+            let low = &a.nebular_lines[row(lower) * lines..][..lines];
             let high = &a.nebular_lines[row(upper) * lines..][..lines];
             let out = &mut emission.lines[(z * ages + age) * lines..][..lines];
             for (out, (low, high)) in out.iter_mut().zip(low.iter().zip(high)) {

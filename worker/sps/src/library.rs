@@ -13,14 +13,18 @@
 //! File: 8 bytes magic, u32 length of a JSON header, the header (metadata and
 //! sizes), then one zstd frame with all arrays, little-endian: f64 axes, then
 //! f32 arrays cut to 12 bits of mantissa (relative error 1.2e-4) and stored
-//! byte plane by byte plane.
+//! byte plane by byte plane. Format 1 holds a grid of nebular emission over at
+//! least two log U; format 2 says in its header what gas there is ([`Gas`]),
+//! and its grids of emission may be of one log U, or absent. Both are read;
+//! format 1 is written wherever it can say all there is.
 
 use crate::error::SpsError;
 use outshine_kernels::scalar;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-const MAGIC: &[u8; 8] = b"OUTSSP\x00\x01";
+/// The last byte of the magic is the format.
+const MAGIC: &[u8; 7] = b"OUTSSP\x00";
 /// Header and arrays of any sane library; guards against a hostile size field.
 const MAX_BODY_BYTES: usize = 1 << 30;
 const WHAT: &str = "SSP library";
@@ -61,6 +65,22 @@ pub struct LibraryMeta {
     pub licence: String,
 }
 
+/// What a library knows of the gas around young stars.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Gas {
+    /// Nothing: the spectra are those of bare stars.
+    None,
+    /// Its emission is part of the spectra, and cannot be taken out of them.
+    Included {
+        /// log10 of the ionisation parameter, if known.
+        log_u: Option<f64>,
+    },
+    /// Grids of emission beside the spectra of the bare stars.
+    #[default]
+    Grid,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sizes {
@@ -78,6 +98,9 @@ struct Sizes {
 struct Header {
     meta: LibraryMeta,
     sizes: Sizes,
+    /// Format 2 alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gas: Option<Gas>,
 }
 
 /// The arrays of a library. Axis order is in each field's doc, last axis contiguous.
@@ -93,7 +116,8 @@ pub struct Arrays {
     pub tail_waves: usize,
     /// (metallicities, ages) mass in stars and remnants per mass formed.
     pub remaining_mass: Vec<f64>,
-    /// (log_u) rising ionisation parameters.
+    /// (log_u) rising ionisation parameters. Empty, as all arrays of gas are,
+    /// unless the library holds a [`Gas::Grid`]; only the age edges keep their 0.
     pub log_u: Vec<f64>,
     /// (nebular ages + 1) rising edges, Gyr, the first 0.
     pub nebular_age_edges_gyr: Vec<f64>,
@@ -113,6 +137,7 @@ pub struct Arrays {
 #[derive(Clone, Debug, PartialEq)]
 pub struct SspLibrary {
     meta: LibraryMeta,
+    gas: Gas,
     sizes: Sizes,
     arrays: Arrays,
     digest: String,
@@ -130,11 +155,28 @@ impl SspLibrary {
         Err(SpsError::NoEmbeddedLibrary)
     }
 
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`SpsError::Io`] or [`SpsError::Format`] naming the file.
+    pub fn open(path: &std::path::Path) -> Result<Self, SpsError> {
+        let name = path.display().to_string();
+        match std::fs::read(path) {
+            Err(source) => Err(SpsError::Io { path: name, source }),
+            Ok(bytes) => Self::from_bytes(&bytes).map_err(|e| match e {
+                SpsError::Format { problem, .. } => {
+                    SpsError::format(&format!("{WHAT} {name}"), problem)
+                }
+                other => other,
+            }),
+        }
+    }
+
     /// Checks and takes arrays; f32 arrays are cut to the precision of the file.
     ///
     /// # Errors
     /// [`SpsError::Format`] naming the first array that is wrong.
-    pub fn new(meta: LibraryMeta, mut arrays: Arrays) -> Result<Self, SpsError> {
+    pub fn new(meta: LibraryMeta, gas: Gas, mut arrays: Arrays) -> Result<Self, SpsError> {
         let sizes = Sizes {
             metallicities: arrays.metallicity.len(),
             ages: arrays.age_edges_gyr.len().saturating_sub(1),
@@ -147,8 +189,8 @@ impl SspLibrary {
         for array in f32_arrays(&mut arrays) {
             array.iter_mut().for_each(|v| *v = cut_mantissa(*v));
         }
-        check(&meta, sizes, &mut arrays)?;
-        let mut library = Self { meta, sizes, arrays, digest: String::new() };
+        check(&meta, gas, sizes, &mut arrays)?;
+        let mut library = Self { meta, gas, sizes, arrays, digest: String::new() };
         library.digest = hex(&Sha256::digest(library.to_bytes()));
         Ok(library)
     }
@@ -161,7 +203,11 @@ impl SspLibrary {
         let bad = |problem: &str| SpsError::format(WHAT, problem);
         let rest = bytes
             .strip_prefix(&MAGIC[..])
-            .ok_or_else(|| bad("it does not start as an Outshine SSP library of format 1 does"))?;
+            .ok_or_else(|| bad("it does not start as an Outshine SSP library does"))?;
+        let (format, rest) = rest.split_first().ok_or_else(|| bad("truncated"))?;
+        if !(1..=2).contains(format) {
+            return Err(bad(&format!("it is of format {format}; known are 1 and 2")));
+        }
         let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(|| bad("truncated"))?;
         let length = u32::from_le_bytes(*length) as usize;
         if rest.len() < length {
@@ -170,6 +216,11 @@ impl SspLibrary {
         let (header, body) = rest.split_at(length);
         let header: Header =
             serde_json::from_slice(header).map_err(|e| bad(&format!("header: {e}")))?;
+        let gas = match (format, header.gas) {
+            (1, None) => Gas::Grid,
+            (2, Some(gas)) => gas,
+            _ => return Err(bad("header: `gas` belongs to format 2, and to it alone")),
+        };
         let sizes = header.sizes;
         let mut arrays = Arrays { tail_waves: sizes.tail_waves, ..Arrays::default() };
         let lengths = lengths(sizes).ok_or_else(|| bad("impossible sizes"))?;
@@ -193,14 +244,16 @@ impl SspLibrary {
                 .collect();
             at += 4 * n;
         }
-        check(&header.meta, sizes, &mut arrays)?;
-        Ok(Self { meta: header.meta, sizes, arrays, digest: hex(&Sha256::digest(bytes)) })
+        check(&header.meta, gas, sizes, &mut arrays)?;
+        Ok(Self { meta: header.meta, gas, sizes, arrays, digest: hex(&Sha256::digest(bytes)) })
     }
 
     /// The file format above.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let header = Header { meta: self.meta.clone(), sizes: self.sizes };
+        let first = self.gas == Gas::Grid && self.sizes.log_u >= 2;
+        let gas = (!first).then_some(self.gas);
+        let header = Header { meta: self.meta.clone(), sizes: self.sizes, gas };
         let header = serde_json::to_vec(&header).expect("a header of numbers and strings");
         let mut arrays = self.arrays.clone();
         let mut body = Vec::new();
@@ -214,6 +267,7 @@ impl SspLibrary {
         }
         let body = zstd::bulk::compress(&body, 19).expect("compression into memory");
         let mut bytes = MAGIC.to_vec();
+        bytes.push(if first { 1 } else { 2 });
         let length = u32::try_from(header.len()).expect("a header below 4 GiB");
         bytes.extend_from_slice(&length.to_le_bytes());
         bytes.extend_from_slice(&header);
@@ -225,6 +279,12 @@ impl SspLibrary {
     #[must_use]
     pub fn meta(&self) -> &LibraryMeta {
         &self.meta
+    }
+
+    /// What the library knows of the gas around young stars.
+    #[must_use]
+    pub fn gas(&self) -> Gas {
+        self.gas
     }
 
     /// SHA-256 of the file's bytes, in hex.
@@ -302,14 +362,27 @@ fn lengths(s: Sizes) -> Option<([usize; 7], [usize; 4])> {
     (all < MAX_BODY_BYTES / 4).then_some((doubles, singles))
 }
 
-fn check(meta: &LibraryMeta, sizes: Sizes, arrays: &mut Arrays) -> Result<(), SpsError> {
+fn check(meta: &LibraryMeta, gas: Gas, sizes: Sizes, arrays: &mut Arrays) -> Result<(), SpsError> {
     let bad = |problem: String| Err(SpsError::format(WHAT, problem));
     if !(meta.solar_metallicity > 0.0 && meta.solar_metallicity < 1.0) {
         return bad("solar metallicity must lie between 0 and 1".to_owned());
     }
-    let least = [sizes.metallicities, sizes.ages, sizes.waves, sizes.log_u, sizes.nebular_ages];
-    if least.contains(&0) || sizes.metallicities < 2 || sizes.log_u < 2 {
+    if sizes.metallicities < 2 || sizes.ages == 0 || sizes.waves == 0 {
         return bad("an axis is too short".to_owned());
+    }
+    match gas {
+        Gas::Grid if sizes.log_u == 0 || sizes.nebular_ages == 0 => {
+            return bad("a grid of nebular emission needs a log U and an age".to_owned());
+        }
+        Gas::None | Gas::Included { .. }
+            if [sizes.log_u, sizes.nebular_ages, sizes.lines] != [0; 3] =>
+        {
+            return bad("it holds nebular emission and says that it holds none".to_owned());
+        }
+        Gas::Included { log_u: Some(log_u) } if !log_u.is_finite() => {
+            return bad("the log U of its gas is no finite number".to_owned());
+        }
+        _ => {}
     }
     if sizes.tail_waves + 2 > sizes.waves {
         return bad("no wavelength bins beside the tail".to_owned());

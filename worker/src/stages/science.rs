@@ -6,10 +6,12 @@ use outshine_npe::{Coordinates, FeatureSpec, TrainConfig};
 use outshine_schemas::campaign::{Campaign, Section};
 use outshine_sps::mock::MockField;
 use outshine_sps::{
-    Conditions, Coverage, FilterSet, ForwardModel, ModelOptions, NoiseModel, Prior, SspLibrary,
+    Components, Conditions, Coverage, FilterSet, ForwardModel, ModelOptions, NoiseModel, Prior,
+    SspLibrary,
 };
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Everything scientific that a campaign asks for, checked and ready.
@@ -49,7 +51,8 @@ impl Science {
                 problem: e.to_string(),
             }
         };
-        let options: ModelOptions = section("model", &campaign.model)?;
+        let (library, model) = library(&campaign.model)?;
+        let options: ModelOptions = section("model", &model)?;
         let prior: Prior = section("prior", &campaign.prior)?;
         prior.validate().map_err(in_section("prior"))?;
         let coverage: Coverage = section("coverage", &campaign.coverage)?;
@@ -75,11 +78,12 @@ impl Science {
             None => None,
         };
         let filters = FilterSet::embedded(&bands).map_err(in_section("bands"))?;
-        let library = Arc::new(SspLibrary::embedded()?);
+        let library = Arc::new(library);
         let library_digest = library.digest();
         let library_name = library.meta().name.clone();
         let forward =
             ForwardModel::new(library, filters, options.clone()).map_err(in_section("model"))?;
+        forward.check_components(Components::Full).map_err(in_section("model"))?;
 
         let (low, high) = prior.bounds().into_iter().unzip();
         let names = Prior::FREE.map(str::to_owned).to_vec();
@@ -113,7 +117,85 @@ impl Science {
     }
 }
 
+/// The SSP library of a `[model]` section, and the rest of the section.
+///
+/// `library` is a file, `library_digest` the SHA-256 of its bytes: the digest
+/// makes the library's content a part of the campaign's identity, so that no
+/// resume can go on with another. Without them it is the embedded library.
+fn library(model: &Section) -> Result<(SspLibrary, Section), StageError> {
+    let bad = |problem: String| StageError::Campaign { section: "model", problem };
+    let mut rest = model.clone();
+    let mut text = |key: &str| match rest.remove(key) {
+        None => Ok(None),
+        Some(serde_json::Value::String(text)) => Ok(Some(text)),
+        Some(other) => Err(bad(format!("`{key}` is {other}: a text is expected"))),
+    };
+    let (path, digest) = (text("library")?, text("library_digest")?);
+    let Some(path) = path else {
+        if digest.is_some() {
+            return Err(bad("`library_digest` is given without `library`".to_owned()));
+        }
+        return Ok((SspLibrary::embedded()?, rest));
+    };
+    let library = SspLibrary::open(Path::new(&path)).map_err(|e| bad(e.to_string()))?;
+    let found = library.digest();
+    match digest {
+        Some(digest) if digest == found => Ok((library, rest)),
+        Some(digest) => Err(bad(format!(
+            "library {path} is not the one that the campaign names: its digest is {found}, \
+             `library_digest` is {digest}"
+        ))),
+        None => Err(bad(format!(
+            "`library` needs its digest beside it, so that results cannot change with the file: \
+             library_digest = \"{found}\""
+        ))),
+    }
+}
+
 fn section<T: DeserializeOwned>(section: &'static str, keys: &Section) -> Result<T, StageError> {
     serde_json::from_value(serde_json::Value::Object(keys.clone()))
         .map_err(|e| StageError::Campaign { section, problem: e.to_string() })
+}
+
+#[cfg(all(test, feature = "bc03"))]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn model(keys: serde_json::Value) -> Section {
+        keys.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn a_library_is_taken_by_path_and_digest() {
+        let (embedded, rest) = library(&model(json!({"log_u": -2.5}))).unwrap();
+        assert_eq!(rest, model(json!({"log_u": -2.5})));
+        let path = std::env::temp_dir().join(format!("outshine-{}.ssp", std::process::id()));
+        let bytes = embedded.to_bytes();
+        std::fs::write(&path, &bytes).unwrap();
+        let name = path.to_str().unwrap();
+
+        let problem = |keys| library(&model(keys)).err().unwrap().to_string();
+        let error = problem(json!({"library": name}));
+        let paste = format!("library_digest = \"{}\"", embedded.digest());
+        assert!(error.contains(&paste), "{error}");
+        let error = problem(json!({"library": name, "library_digest": "00"}));
+        assert!(error.contains("is not the one") && error.contains(&embedded.digest()), "{error}");
+        let error = problem(json!({"library_digest": embedded.digest()}));
+        assert!(error.contains("without `library`"), "{error}");
+        let error = problem(json!({"library": 3}));
+        assert!(error.contains("a text is expected"), "{error}");
+
+        let keys = json!({"library": name, "library_digest": embedded.digest(), "log_u": -1.0});
+        let (again, rest) = library(&model(keys)).unwrap();
+        assert_eq!(again, embedded);
+        assert_eq!(rest, model(json!({"log_u": -1.0})));
+
+        std::fs::write(&path, &bytes[..1000]).unwrap();
+        let error = problem(json!({"library": name, "library_digest": embedded.digest()}));
+        assert!(error.contains(name) && error.contains("compressed arrays"), "{error}");
+        std::fs::remove_file(&path).unwrap();
+        let error = problem(json!({"library": name}));
+        assert!(error.contains(name), "{error}");
+    }
 }

@@ -67,6 +67,7 @@ impl Basis {
             let problem = format!("{a_v_max} is not between 0 and 20 mag");
             return Err(SpsError::setting("a_v_max", problem));
         }
+        model.check_components(components)?;
         let arrays = model.library().arrays();
         let (metals, ages) = (arrays.metallicity.len(), arrays.age_edges_gyr.len() - 1);
         let bins = Bins { ln_edge: model.ln_edge, ln_step: model.ln_step, tail: model.tail };

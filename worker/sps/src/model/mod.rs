@@ -26,7 +26,7 @@ use crate::cosmology;
 use crate::dust::Attenuation;
 use crate::error::SpsError;
 use crate::filters::{BandTable, FilterSet};
-use crate::gas::{Emission, gas_emission};
+use crate::gas::{Emission, check_components, gas_emission};
 use crate::igm::{IgmTable, LYMAN_ALPHA_ANGSTROM};
 use crate::library::SspLibrary;
 use crate::sfh::{self, History, Parameters};
@@ -36,7 +36,7 @@ use std::sync::Arc;
 use weights::{AgeWeights, metal_weights};
 
 /// Luminosity of the Sun, erg/s (IAU 2015).
-const LSUN_ERG_S: f64 = 3.828e33;
+pub(crate) const LSUN_ERG_S: f64 = 3.828e33;
 /// Centimetres in a megaparsec.
 const CM_PER_MPC: f64 = 3.085_677_581_491_367e24;
 /// nJy in erg/s/cm^2/Hz.
@@ -284,6 +284,14 @@ impl ForwardModel {
         &self.options
     }
 
+    /// Checks that the library holds what `components` ask for.
+    ///
+    /// # Errors
+    /// [`SpsError::Setting`] naming the library and the components that it can give.
+    pub fn check_components(&self, components: Components) -> Result<(), SpsError> {
+        check_components(&self.library, components)
+    }
+
     /// Checks that parameters can be computed.
     ///
     /// # Errors
@@ -323,7 +331,8 @@ impl ForwardModel {
     /// `flux_njy`: one value per band, nJy.
     ///
     /// # Errors
-    /// [`SpsError::OutOfRange`] when a parameter cannot be computed.
+    /// [`SpsError::OutOfRange`] when a parameter cannot be computed;
+    /// [`SpsError::Setting`] when the library does not hold the components.
     pub fn photometry(
         &self,
         p: &Parameters,
@@ -332,6 +341,7 @@ impl ForwardModel {
         flux_njy: &mut [f64],
     ) -> Result<Derived, SpsError> {
         assert_eq!(flux_njy.len(), self.bands.len(), "one flux per band");
+        self.check_components(components)?;
         let mut fractions = std::mem::take(&mut w.fractions);
         let population = self.population(p, &mut fractions);
         w.fractions = fractions;

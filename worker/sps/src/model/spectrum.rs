@@ -38,6 +38,7 @@ impl ForwardModel {
         frame: Frame,
         w: &mut Workspace,
     ) -> Result<Spectrum, SpsError> {
+        self.check_components(components)?;
         let mut fractions = std::mem::take(&mut w.fractions);
         let population = self.population(p, &mut fractions);
         w.fractions = fractions;
