@@ -134,13 +134,3 @@ impl Basis {
         }
     }
 }
-#[doc(hidden)]
-impl RedshiftGrid {
-    pub fn probe(&self) -> (usize, Vec<usize>, usize) {
-        (
-            self.basis().nodes.stride,
-            self.basis().nodes.bands.iter().map(|b| b.ln.len()).collect(),
-            self.basis().strong.len(),
-        )
-    }
-}

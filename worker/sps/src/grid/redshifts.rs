@@ -163,9 +163,13 @@ impl RedshiftGrid {
         values + STEP * t * u * (s0 * u - s1 * t)
     }
 
-    pub(super) fn basis(&self) -> &Basis {
-        &self.basis
+    /// Products of a mass and a table entry per simulation, if all ages hold mass.
+    #[must_use]
+    pub fn products_per_simulation(&self) -> usize {
+        // Two redshifts and two metallicities.
+        4 * self.basis.ages * self.basis.nodes.stride
     }
+
     /// The components in the fluxes.
     #[must_use]
     pub fn components(&self) -> Components {
