@@ -1,24 +1,115 @@
 //! Science subcommands, from the worker library.
 
 use anyhow::Context;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use outshine_worker::tools;
 use std::path::{Path, PathBuf};
 
 /// Photometry of a table of parameters.
+///
+/// Columns: `log_mass_formed`, `metallicity`, `a_v`, `redshift`; `sfh` (tau if
+/// absent) and what it needs: tau `tau_gyr`, `t_i_gyr`; dirichlet `log_ssfr`,
+/// `t25`, `t50`, `t75`; double_power_law `tau_gyr`, `alpha`, `beta`;
+/// continuity `log_sfr_ratio_1` to `_6`; and, if wanted, `components` (full,
+/// stellar_dust, stellar).
 #[derive(Args)]
 pub struct Photometry {
-    /// Parquet table with `tau_gyr`, `t_i_gyr`, `log_mass_formed`,
-    /// `metallicity`, `a_v`, `redshift` and, if wanted, `sfh` and `components`.
+    /// Parquet table of parameters.
     parameters: PathBuf,
     /// Parquet table to write: the same rows with fluxes in nJy.
     out: PathBuf,
-    /// Bands, separated by commas [default: the 19 of JADES].
+    /// Bands, separated by commas: names of embedded bands, or `name=curve.dat`
+    /// for a table of Angstrom and electrons per photon [default: the 19 of JADES].
     #[arg(long, value_delimiter = ',')]
     bands: Option<Vec<String>>,
     /// SSP library, as `outshine ssp import` writes it [default: the embedded one].
     #[arg(long, value_name = "FILE")]
     library: Option<PathBuf>,
+    /// TOML file of options: the keys of a campaign's `[model]`.
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// How stars are put into age bins. `exact`: the mass formed in each bin.
+    /// `bagpipes`: bins of 0.1 dex as the Python package has them, and fluxes
+    /// interpolated in Z between metallicities as it does, unless
+    /// --metallicity-scale is given.
+    #[arg(long, value_enum)]
+    age_binning: Option<Binning>,
+    /// How fluxes are interpolated between metallicities [default: log-z].
+    #[arg(long, value_enum)]
+    metallicity_scale: Option<Scale>,
+    /// Absorption by the intergalactic medium [default: inoue].
+    #[arg(long, value_enum)]
+    igm: Option<Igm>,
+    /// Parquet table of observed fluxes (`flux_njy_<band>`, `err_njy_<band>`), one
+    /// row for all or one each: adds the column `log_likelihood`.
+    #[arg(long, value_name = "FILE")]
+    observed: Option<PathBuf>,
+    /// Parquet table of spectra to write as well.
+    #[arg(long, value_name = "FILE")]
+    spectra: Option<PathBuf>,
+    /// Frame of the spectra.
+    #[arg(long, value_enum, default_value = "rest")]
+    frame: SpectrumFrame,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Binning {
+    Exact,
+    Bagpipes,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Scale {
+    LogZ,
+    LinearZ,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Igm {
+    Inoue,
+    Madau,
+    None,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum SpectrumFrame {
+    Rest,
+    Observed,
+}
+
+impl Photometry {
+    /// The model's options: the file's, then those of the command line.
+    fn options(&self) -> anyhow::Result<tools::ModelOptions> {
+        let mut options = match &self.model {
+            None => tools::ModelOptions::default(),
+            Some(path) => {
+                let name = || path.display().to_string();
+                let text = std::fs::read_to_string(path).with_context(name)?;
+                toml::from_str(&text).with_context(name)?
+            }
+        };
+        if let Some(binning) = self.age_binning {
+            options.age_binning = match binning {
+                Binning::Exact => tools::AgeBinning::Exact,
+                Binning::Bagpipes => tools::AgeBinning::Bagpipes,
+            };
+            if matches!(binning, Binning::Bagpipes) {
+                options.metallicity_scale = tools::MetallicityScale::LinearZ;
+            }
+        }
+        match self.metallicity_scale {
+            Some(Scale::LogZ) => options.metallicity_scale = tools::MetallicityScale::LogZ,
+            Some(Scale::LinearZ) => options.metallicity_scale = tools::MetallicityScale::LinearZ,
+            None => {}
+        }
+        match self.igm {
+            Some(Igm::Inoue) => options.igm = tools::IgmModel::Inoue,
+            Some(Igm::Madau) => options.igm = tools::IgmModel::Madau,
+            Some(Igm::None) => options.igm = tools::IgmModel::None,
+            None => {}
+        }
+        Ok(options)
+    }
 }
 
 /// Libraries of stellar populations.
@@ -83,8 +174,25 @@ pub fn photometry(arguments: &Photometry) -> anyhow::Result<()> {
     let bytes = std::fs::read(&arguments.parameters).with_context(|| name.clone())?;
     let bands = arguments.bands.clone().unwrap_or_else(tools::jades_bands);
     let library = tools::library(arguments.library.as_deref())?;
-    let table = tools::photometry(bytes.into(), &name, &bands, library)?;
-    write(&arguments.out, &table)
+    let options = arguments.options()?;
+    let photometry = tools::Photometry::new(bytes.into(), &name, &bands, library, options)?;
+    let observed = match &arguments.observed {
+        None => None,
+        Some(path) => {
+            let name = path.display().to_string();
+            Some((std::fs::read(path).with_context(|| name.clone())?, name))
+        }
+    };
+    let observed = observed.as_ref().map(|(bytes, name)| (bytes.clone().into(), name.as_str()));
+    write(&arguments.out, &photometry.fluxes(observed)?)?;
+    if let Some(path) = &arguments.spectra {
+        let frame = match arguments.frame {
+            SpectrumFrame::Rest => tools::Frame::Rest,
+            SpectrumFrame::Observed => tools::Frame::Observed,
+        };
+        write(path, &photometry.spectra(frame)?)?;
+    }
+    Ok(())
 }
 
 pub fn ssp(command: &Ssp) -> anyhow::Result<()> {

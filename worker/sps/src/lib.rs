@@ -13,6 +13,7 @@
 //! | [`filters`] | filter curves, photon-counting band integrals |
 //! | [`model`] | the forward model: parameters to noiseless fluxes and spectra |
 //! | [`grid`] | the same, integrated through the bands beforehand: simulations and likelihoods |
+//! | [`likelihood`] | of observed fluxes, given those of a model |
 //! | [`prior`] | the prior of the parameters, and their free coordinates |
 //! | [`noise`] | errors, exposure depths and missing bands |
 //! | [`mock`] | fields of mock galaxies with known truth |
@@ -30,6 +31,7 @@ pub mod grid;
 pub mod igm;
 pub mod import;
 pub mod library;
+pub mod likelihood;
 pub mod mock;
 pub mod model;
 pub mod noise;
@@ -39,9 +41,10 @@ pub mod sfh;
 pub use dust::{Attenuation, AttenuationLaw, BirthClouds};
 pub use error::SpsError;
 pub use filters::{Filter, FilterSet};
-pub use grid::{Basis, FixedRedshift, Observation, RedshiftGrid};
+pub use grid::{Basis, FixedRedshift, RedshiftGrid};
 pub use import::{DspsOptions, import_bagpipes, import_dsps, import_dsps_bytes};
 pub use library::{Gas, LibraryMeta, SspLibrary};
+pub use likelihood::Observation;
 pub use model::{
     AgeBinning, Components, Derived, ForwardModel, Frame, IgmModel, MetallicityScale, ModelOptions,
     Spectrum, Workspace,

@@ -1,10 +1,9 @@
 //! Stage simulate: parameters from the prior and their noiseless photometry.
 
-use super::{Job, Outcome, StageError, compute, parallel, table};
+use super::{Job, Outcome, StageError, compute, table};
 use arrow::array::{ArrayRef, Float64Array, UInt64Array};
 use outshine_kernels::random::{Purpose, Stream};
 use outshine_schemas::tables::{TAU_FREE, simulations};
-use outshine_sps::Components;
 use std::sync::Arc;
 
 /// The simulations of one shard.
@@ -21,29 +20,29 @@ pub fn simulate(job: &Job) -> Result<Outcome, StageError> {
     let bands = &job.campaign.campaign.bands;
     let seed = job.campaign.campaign.seed;
     let shard = job.task.shard;
-    let rows = parallel::map(
-        shard.len() as usize,
-        1,
-        || science.forward.workspace(),
-        |workspace, i| {
-            let index = shard.start + i as u64;
-            let mut stream = Stream::new(seed, Purpose::Simulation, index, 0);
-            let parameters = science.prior.draw(&mut stream);
-            let mut flux = vec![0.0; bands.len()];
-            science.forward.photometry(&parameters, Components::Full, workspace, &mut flux)?;
-            let free = science.prior.to_free(&parameters)?;
-            Ok::<_, StageError>((index, parameters.redshift, free, flux))
-        },
-    )?;
-    let mut columns: Vec<ArrayRef> = vec![
-        Arc::new(UInt64Array::from_iter_values(rows.iter().map(|r| r.0))),
-        Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.1))),
-    ];
-    for p in 0..TAU_FREE {
-        columns.push(Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.2[p]))));
+    let count = shard.len() as usize;
+    let mut parameters = Vec::with_capacity(count);
+    let mut free: [Vec<f64>; TAU_FREE] = std::array::from_fn(|_| Vec::with_capacity(count));
+    for index in shard.start..shard.end {
+        let mut stream = Stream::new(seed, Purpose::Simulation, index, 0);
+        let drawn = science.prior.draw(&mut stream);
+        for (column, value) in free.iter_mut().zip(science.prior.to_free(&drawn)?) {
+            column.push(value);
+        }
+        parameters.push(drawn);
     }
-    for b in 0..bands.len() {
-        columns.push(Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.3[b]))));
+    let simulator = science.simulator()?;
+    let mut flux = vec![0.0; count * bands.len()];
+    simulator.fluxes(&parameters, &mut simulator.scratch(), &mut flux)?;
+
+    let mut columns: Vec<ArrayRef> = vec![
+        Arc::new(UInt64Array::from_iter_values(shard.start..shard.end)),
+        Arc::new(Float64Array::from_iter_values(parameters.iter().map(|p| p.redshift))),
+    ];
+    columns.extend(free.into_iter().map(|column| Arc::new(Float64Array::from(column)) as ArrayRef));
+    for band in 0..bands.len() {
+        let of_band = flux.iter().skip(band).step_by(bands.len()).copied();
+        columns.push(Arc::new(Float64Array::from_iter_values(of_band)));
     }
     let (bytes, count) =
         table::encode("simulations/1", simulations(bands), columns, &science.provenance)?;

@@ -3,6 +3,7 @@
 use super::Scratch;
 use super::basis::{Basis, Lines, SCALE};
 use crate::error::SpsError;
+use crate::likelihood::Observation;
 use crate::model::{Derived, njy_per_lsun};
 use crate::sfh::Parameters;
 use outshine_kernels::scalar;
@@ -17,15 +18,6 @@ pub struct FixedRedshift {
     dust: Vec<f64>,
     /// nJy per unit of the table for 1 Msun.
     scale: f64,
-}
-
-/// Observed fluxes of one object, as a likelihood uses them.
-#[derive(Clone, Copy, Debug)]
-pub struct Observation<'a> {
-    /// (bands) nJy.
-    pub flux_njy: &'a [f64],
-    /// (bands) standard deviations, nJy; 0 or NaN: not observed.
-    pub err_njy: &'a [f64],
 }
 
 impl FixedRedshift {
@@ -134,28 +126,8 @@ impl FixedRedshift {
         mut predicted_njy: Option<&mut [f64]>,
     ) -> Result<(), SpsError> {
         let bands = self.dust.len();
-        let lengths = [observed.flux_njy.len(), observed.err_njy.len()];
-        assert!(lengths.iter().all(|&n| n == bands), "one flux and error per band");
         assert_eq!(log_likelihood.len(), populations.len(), "one per population");
-        // (band, flux, 1 / sigma) of what was observed, and the sum of ln(sigma sqrt(2 pi)).
-        let mut seen: Vec<(usize, f64, f64)> = Vec::with_capacity(bands);
-        let mut norm = 0.0;
-        for (band, (&flux, &err)) in observed.flux_njy.iter().zip(observed.err_njy).enumerate() {
-            if err.is_nan() || err == 0.0 {
-                continue;
-            }
-            if !(err > 0.0 && err.is_finite() && flux.is_finite()) {
-                let name = &self.basis.model.bands()[band];
-                let problem =
-                    format!("flux {flux}, error {err} nJy: mend it or set the error to 0");
-                return Err(SpsError::setting(&format!("observation.{name}"), problem));
-            }
-            seen.push((band, flux, 1.0 / err));
-            norm += scalar::ln(err * std::f64::consts::TAU.sqrt());
-        }
-        if seen.is_empty() {
-            return Err(SpsError::setting("observation", "no band was observed"));
-        }
+        let seen = observed.seen(self.basis.model.bands())?;
         let mut own = vec![0.0; bands];
         for (i, (p, out)) in populations.iter().zip(log_likelihood).enumerate() {
             let flux = match &mut predicted_njy {
@@ -167,12 +139,7 @@ impl FixedRedshift {
                 *out = f64::NEG_INFINITY;
                 continue;
             }
-            let mut chi2 = 0.0;
-            for &(band, observed, inverse) in &seen {
-                let pull = (observed - flux[band]) * inverse;
-                chi2 += pull * pull;
-            }
-            *out = -0.5 * chi2 - norm;
+            *out = seen.log_likelihood(flux);
         }
         Ok(())
     }

@@ -24,7 +24,7 @@ mod nodes;
 mod redshifts;
 
 pub use basis::Basis;
-pub use fixed::{FixedRedshift, Observation};
+pub use fixed::FixedRedshift;
 pub use redshifts::RedshiftGrid;
 
 use crate::error::SpsError;

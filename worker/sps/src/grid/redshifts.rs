@@ -4,7 +4,7 @@ use super::Scratch;
 use super::basis::{Basis, Lines, SCALE};
 use crate::cosmology;
 use crate::error::SpsError;
-use crate::model::{Components, Derived, Z_MAX, njy_per_lsun_at};
+use crate::model::{Components, Derived, Population, Z_MAX, njy_per_lsun_at};
 use crate::sfh::Parameters;
 use outshine_kernels::{lanes, scalar};
 
@@ -78,6 +78,16 @@ impl RedshiftGrid {
         w: &mut Scratch,
         flux_njy: &mut [f64],
     ) -> Result<Derived, SpsError> {
+        let population = self.one(p, w, flux_njy)?;
+        Ok(self.basis.model.derived(p, &population, &w.fractions))
+    }
+
+    fn one(
+        &self,
+        p: &Parameters,
+        w: &mut Scratch,
+        flux_njy: &mut [f64],
+    ) -> Result<Population, SpsError> {
         let basis = &self.basis;
         let bands = basis.model.bands().len();
         assert_eq!(flux_njy.len(), bands, "one flux per band");
@@ -105,12 +115,25 @@ impl RedshiftGrid {
         self.add_lines(p, ln, &w.lines, flux_njy);
         let scale = njy_per_lsun_at(p.log_mass_formed, p.redshift, self.comoving_mpc(node, part));
         flux_njy.iter_mut().for_each(|f| *f *= scale / SCALE);
-        Ok(basis.model.derived(p, &population, &w.fractions))
+        Ok(population)
     }
 
-    /// Many populations: fluxes (populations, bands) in nJy, and what derives.
-    /// The same as one by one; in order of redshift, neighbouring tables stay
-    /// near the processor.
+    /// Many populations: fluxes (populations, bands) in nJy. The same as one by
+    /// one; taken in order of redshift, so that neighbouring tables stay near
+    /// the processor.
+    ///
+    /// # Errors
+    /// As [`RedshiftGrid::photometry`], for one of the populations that fail.
+    pub fn fluxes(
+        &self,
+        populations: &[Parameters],
+        w: &mut Scratch,
+        flux_njy: &mut [f64],
+    ) -> Result<(), SpsError> {
+        self.in_order(populations, w, flux_njy, |_, _, _| ())
+    }
+
+    /// The same with what derives, one per population.
     ///
     /// # Errors
     /// As [`RedshiftGrid::photometry`], for one of the populations that fail.
@@ -121,9 +144,21 @@ impl RedshiftGrid {
         flux_njy: &mut [f64],
         derived: &mut [Derived],
     ) -> Result<(), SpsError> {
+        assert_eq!(derived.len(), populations.len(), "one per population");
+        self.in_order(populations, w, flux_njy, |i, population, fractions| {
+            derived[i] = self.basis.model.derived(&populations[i], population, fractions);
+        })
+    }
+
+    fn in_order(
+        &self,
+        populations: &[Parameters],
+        w: &mut Scratch,
+        flux_njy: &mut [f64],
+        mut each: impl FnMut(usize, &Population, &[f64]),
+    ) -> Result<(), SpsError> {
         let bands = self.basis.model.bands().len();
         assert_eq!(flux_njy.len(), populations.len() * bands, "one flux per population and band");
-        assert_eq!(derived.len(), populations.len(), "one per population");
         let mut order: Vec<u32> = (0..populations.len() as u32).collect();
         order.sort_unstable_by(|&a, &b| {
             populations[a as usize].redshift.total_cmp(&populations[b as usize].redshift)
@@ -131,7 +166,8 @@ impl RedshiftGrid {
         for i in order {
             let i = i as usize;
             let flux = &mut flux_njy[i * bands..(i + 1) * bands];
-            derived[i] = self.photometry(&populations[i], w, flux)?;
+            let population = self.one(&populations[i], w, flux)?;
+            each(i, &population, &w.fractions);
         }
         Ok(())
     }

@@ -381,6 +381,16 @@ impl ForwardModel {
         }
     }
 
+    /// How long ago half of the mass had formed, Gyr.
+    ///
+    /// # Errors
+    /// [`SpsError::OutOfRange`] when a parameter cannot be computed.
+    pub fn t50_lookback_gyr(&self, p: &Parameters) -> Result<f64, SpsError> {
+        self.check(p)?;
+        let history = History::new(&p.sfh, cosmology::age_gyr(p.redshift))?;
+        Ok(history.age_at_fraction(0.5))
+    }
+
     /// `fractions`: those that [`ForwardModel::population`] worked out.
     pub(crate) fn derived(
         &self,
