@@ -18,11 +18,17 @@ pub struct Pace {
     pub poll: Duration,
     /// How long a store or broker that does not answer is waited for.
     pub patience: Duration,
+    /// The last stage to run.
+    pub until: Stage,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { poll: Duration::from_millis(500), patience: Duration::from_secs(300) }
+        Self {
+            poll: Duration::from_millis(500),
+            patience: Duration::from_secs(300),
+            until: Stage::Catalogue,
+        }
     }
 }
 
@@ -47,7 +53,7 @@ pub enum RunError {
 }
 
 /// Runs `campaign` (as stored by [`crate::prepare::prepare`]) until it is
-/// complete. Workers must be running on the same queue and store.
+/// complete, or `pace.until` is. Workers must be running on the same queue and store.
 ///
 /// # Errors
 /// [`RunError`].
@@ -69,7 +75,9 @@ pub async fn run(
                 dispatch.progressed();
             }
             if graph.failure().is_none() {
-                dispatch.top_up(&graph.pending()).await?;
+                let mut pending = graph.pending();
+                pending.retain(|task| task.stage <= pace.until);
+                dispatch.top_up(&pending).await?;
             }
             Ok::<(), RunError>(())
         };
@@ -87,7 +95,7 @@ pub async fn run(
         if let Some((stage, failed)) = graph.failure() {
             return Err(RunError::Stage { stage, reason: failed.reason.clone() });
         }
-        if graph.complete() {
+        if graph.complete(pace.until) {
             return Ok(graph);
         }
         tokio::time::sleep(pace.poll).await;

@@ -153,10 +153,10 @@ impl StageGraph {
         tasks
     }
 
-    /// Whether every stage is complete.
+    /// Whether every stage up to `last` is complete.
     #[must_use]
-    pub fn complete(&self) -> bool {
-        self.states.values().all(|s| matches!(s, State::Complete(_)))
+    pub fn complete(&self, last: Stage) -> bool {
+        self.states.range(..=last).all(|(_, s)| matches!(s, State::Complete(_)))
     }
 
     /// The first failed stage.
@@ -251,7 +251,7 @@ mod tests {
             graph.commit(done(&task));
             graph.commit(done(&task));
         }
-        assert!(graph.complete());
+        assert!(graph.complete(Stage::Catalogue));
         assert_eq!(graph.commits(Stage::Simulate).len(), 3);
         assert!(graph.commits(Stage::Simulate).is_sorted_by_key(|r| r.shard));
         assert_eq!(graph.commits(Stage::Train).len(), 2);

@@ -9,7 +9,7 @@ use outshine_coordinator::stage_graph::StageGraph;
 use outshine_coordinator::view::Silent;
 use outshine_coordinator::{export, progress};
 use outshine_schemas::campaign::{Campaign, ResolvedCampaign};
-use outshine_schemas::task::QUEUE;
+use outshine_schemas::task::{QUEUE, Stage};
 use outshine_store::Store;
 use outshine_worker::runtime::{self, Settings, board::Board};
 use std::collections::BTreeMap;
@@ -84,8 +84,21 @@ impl Ran {
 /// # Errors
 /// When the campaign cannot be stored; how it ended is in the value.
 pub async fn run_here(store: &Store, campaign: Campaign, workers: usize) -> anyhow::Result<Ran> {
+    run_until(store, campaign, workers, Stage::Catalogue).await
+}
+
+/// As [`run_here`], up to a stage.
+///
+/// # Errors
+/// When the campaign cannot be stored; how it ended is in the value.
+pub async fn run_until(
+    store: &Store,
+    campaign: Campaign,
+    workers: usize,
+    until: Stage,
+) -> anyhow::Result<Ran> {
     let queue: Arc<dyn TaskQueue> = Arc::new(MemoryQueue::new());
-    run_on(store, queue, campaign, workers).await
+    go(store, queue, campaign, workers, until).await
 }
 
 /// As [`run_here`], on a given queue.
@@ -98,6 +111,16 @@ pub async fn run_on(
     campaign: Campaign,
     workers: usize,
 ) -> anyhow::Result<Ran> {
+    go(store, queue, campaign, workers, Stage::Catalogue).await
+}
+
+async fn go(
+    store: &Store,
+    queue: Arc<dyn TaskQueue>,
+    campaign: Campaign,
+    workers: usize,
+    until: Stage,
+) -> anyhow::Result<Ran> {
     let campaign = prepare(store, campaign).await?;
     let settings = Settings {
         name: "test".to_owned(),
@@ -108,7 +131,7 @@ pub async fn run_on(
     };
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let worker = tokio::spawn(runtime::run(queue.clone(), store.clone(), settings, stopped));
-    let pace = Pace { poll: Duration::from_millis(20), patience: Duration::from_secs(30) };
+    let pace = Pace { poll: Duration::from_millis(20), patience: Duration::from_secs(30), until };
     let result = run(store, queue, QUEUE, &campaign, pace, &mut Silent).await;
     stop.send(true).context("the workers ended early")?;
     worker.await??;

@@ -4,7 +4,7 @@ use arrow::array::Array;
 use outshine_schemas::flags;
 use outshine_schemas::task::Stage;
 use outshine_store::parquet;
-use outshine_tests::campaigns::{differences, look, products, run_here, tiny};
+use outshine_tests::campaigns::{differences, look, products, run_here, run_until, tiny};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mock_campaign_ends_with_a_catalogue_that_knows_its_truth() -> anyhow::Result<()> {
@@ -83,7 +83,19 @@ async fn a_finished_campaign_is_not_computed_again() -> anyhow::Result<()> {
         assert_eq!(before.commits(stage), after.commits(stage), "{stage}");
     }
     let seen = look(&store, &campaign).await?;
-    assert!(seen.complete());
+    assert!(seen.complete(Stage::Catalogue));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_may_end_after_a_stage_and_go_on_later() -> anyhow::Result<()> {
+    let store = outshine_store::open("memory:").await?;
+    let part = run_until(&store, tiny(&[])?, 2, Stage::Simulate).await?.graph()?;
+    assert!(part.complete(Stage::Simulate) && !part.commits(Stage::Simulate).is_empty());
+    assert!(Stage::ALL[2..].iter().all(|&stage| part.commits(stage).is_empty()));
+    let whole = run_here(&store, tiny(&[])?, 2).await?.graph()?;
+    assert!(whole.complete(Stage::Catalogue));
+    assert_eq!(part.commits(Stage::Simulate), whole.commits(Stage::Simulate));
     Ok(())
 }
 

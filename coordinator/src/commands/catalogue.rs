@@ -3,6 +3,7 @@
 use super::Place;
 use clap::Subcommand;
 use outshine_coordinator::export;
+use outshine_schemas::task::Stage;
 use std::path::PathBuf;
 
 /// What to do with a catalogue.
@@ -21,7 +22,11 @@ pub enum Command {
 pub async fn main(command: Command) -> anyhow::Result<()> {
     let Command::Export { place, to } = command;
     let (store, campaign, graph) = place.look().await?;
-    anyhow::ensure!(graph.complete(), "campaign {} is not complete: run it first", campaign.id());
+    anyhow::ensure!(
+        graph.complete(Stage::Catalogue),
+        "campaign {} is not complete: run it first",
+        campaign.id()
+    );
     let count = export::export(&store, &graph, &to).await?;
     println!("{count} files in {}", to.display());
     Ok(())

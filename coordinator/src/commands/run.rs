@@ -31,6 +31,16 @@ pub struct Arguments {
     /// Seconds that a store or broker that does not answer is waited for.
     #[arg(long, env = "OUTSHINE_PATIENCE_SECONDS", default_value_t = 300)]
     patience_seconds: u64,
+    /// The last stage to run: field, simulate, train, calibrate, fit, reduce or
+    /// catalogue. The same command without it goes on from there.
+    #[arg(long, value_name = "STAGE", default_value = "catalogue", value_parser = stage)]
+    until: Stage,
+}
+
+fn stage(name: &str) -> Result<Stage, String> {
+    let names = Stage::ALL.map(|stage| stage.name()).join(", ");
+    let found = Stage::ALL.into_iter().find(|stage| stage.name() == name);
+    found.ok_or_else(|| format!("there is no stage `{name}`: {names}"))
 }
 
 pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
@@ -47,17 +57,25 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
     let pace = Pace {
         poll: Duration::from_millis(if memory { 100 } else { 500 }),
         patience: Duration::from_secs(arguments.patience_seconds),
+        until: arguments.until,
     };
     let graph = drive(&store, queue, workers, cores, &campaign, pace).await.with_context(|| {
         format!("campaign {} is not complete; the same command goes on from here", campaign.id())
     })?;
-    println!("{}", summary::text(&store, &graph).await?);
+    let whole = graph.complete(Stage::Catalogue);
+    if whole {
+        println!("{}", summary::text(&store, &graph).await?);
+    }
     for stage in Stage::ALL {
         let commits = graph.commits(stage);
         let seconds: f64 = commits.iter().map(|c| c.seconds).sum();
         println!("{:>10}: {:>5} tasks, {seconds:>8.1} task seconds", stage.name(), commits.len());
     }
     println!("this run took {:.1} s", started.elapsed().as_secs_f64());
+    if !whole {
+        println!("complete up to stage {}", arguments.until);
+        return Ok(());
+    }
     if let Some(commit) = graph.commits(Stage::Catalogue).first() {
         for file in &commit.files {
             println!("{}: {}/{}", file.name, arguments.place.store, file.path);

@@ -61,9 +61,9 @@ fn weighted_sum_body(weights: &[f32], rows: &[f32], stride: usize, out: &mut [f3
         block::<BLOCK>(weights, rows, stride, at, &mut out[at..at + BLOCK]);
         at += BLOCK;
     }
-    while at + 16 <= out.len() {
-        block::<16>(weights, rows, stride, at, &mut out[at..at + 16]);
-        at += 16;
+    while at + 8 <= out.len() {
+        block::<8>(weights, rows, stride, at, &mut out[at..at + 8]);
+        at += 8;
     }
     for (j, sum) in out.iter_mut().enumerate().skip(at) {
         for (k, &weight) in weights.iter().enumerate() {

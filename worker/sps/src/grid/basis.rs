@@ -3,7 +3,7 @@
 use super::nodes::{Bins, Nodes};
 use crate::error::SpsError;
 use crate::gas::Emission;
-use crate::model::{Components, ForwardModel, Population};
+use crate::model::{Components, ForwardModel, IgmModel, Population};
 use outshine_kernels::{scalar, wide};
 use std::sync::Arc;
 
@@ -18,15 +18,6 @@ const A_V_STEP: f64 = 0.05;
 const STRONG_LINE: f32 = 0.003;
 /// Width in ln(wavelength) of the cells that say which bands a line can be in.
 const CELL: f64 = 0.01;
-
-/// Which lines a table holds.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lines {
-    /// All: the table is for one redshift.
-    All,
-    /// The weak ones: the table is interpolated in redshift.
-    Weak,
-}
 
 /// Bands, library and attenuation nodes: the common part of tables at any redshift.
 pub struct Basis {
@@ -47,6 +38,8 @@ pub struct Basis {
     pub(super) strong: Vec<usize>,
     strong_light: Vec<f32>,
     strong_stride: usize,
+    /// (strong, padded) exponents of attenuation per A_V.
+    strong_exponents: Vec<f32>,
     /// Bands that see a line, per cell of ln(observed wavelength).
     cells: Vec<Vec<u16>>,
 }
@@ -74,7 +67,10 @@ impl Basis {
         let screens = &model.screens;
         let mut all = vec![&screens.diffuse];
         all.extend(screens.young.as_ref().map(|(_, screen)| screen));
-        let nodes = Nodes::new(&model.tables, &all, bins, a_v_max);
+        let nodes = {
+            let igm = model.options().igm != IgmModel::None;
+            Nodes::new(&model.tables, &all, bins, a_v_max, igm)
+        };
         let mut basis = Self {
             nodes,
             bins,
@@ -87,6 +83,7 @@ impl Basis {
             strong: Vec::new(),
             strong_light: Vec::new(),
             strong_stride: 0,
+            strong_exponents: Vec::new(),
             cells: Vec::new(),
             components,
             model,
@@ -194,6 +191,10 @@ impl Basis {
             light.extend(strong.iter().map(|&l| row[l]));
             light.resize(light.len().next_multiple_of(stride), 0.0);
         }
+        let of_gas = &self.model.screens.of_gas().lines;
+        let mut exponents: Vec<f32> = strong.iter().map(|&l| of_gas[l]).collect();
+        exponents.resize(stride, 0.0);
+        self.strong_exponents = exponents;
         (self.strong, self.strong_light, self.strong_stride) = (strong, light, stride);
     }
 
@@ -215,9 +216,9 @@ impl Basis {
         self.metals * self.ages * self.nodes.stride
     }
 
-    /// Fills a table with the node integrals of every SSP at a redshift, per
-    /// Lsun and before distance, in units of 1 / SCALE.
-    pub(super) fn fill(&self, z: f64, which: Lines, table: &mut [f32]) {
+    /// Fills a table with the node integrals of every SSP but for its strong
+    /// lines at a redshift, per Lsun and before distance, in units of 1 / SCALE.
+    pub(super) fn fill(&self, z: f64, table: &mut [f32]) {
         assert_eq!(table.len(), self.table_len(), "one value per SSP and node");
         table.fill(0.0);
         let model = &self.model;
@@ -253,16 +254,16 @@ impl Basis {
                 }
             }
         }
-        self.add_lines(z, which, table);
+        self.add_weak_lines(z, table);
     }
 
-    fn add_lines(&self, z: f64, which: Lines, table: &mut [f32]) {
+    fn add_weak_lines(&self, z: f64, table: &mut [f32]) {
         let Some(gas) = self.gas() else { return };
         let model = &self.model;
         let ln_one_plus_z = scalar::ln_1p(z);
         let mut polynomials = [0.0; 16];
         for (line, &ln_rest) in model.line_ln.iter().enumerate() {
-            if which == Lines::Weak && self.strong.contains(&line) {
+            if self.strong.contains(&line) {
                 continue;
             }
             let ln_observed = ln_rest + ln_one_plus_z;
@@ -288,6 +289,25 @@ impl Basis {
                 }
             }
         }
+    }
+
+    /// Strong lines in the bands at a redshift: (strong line, band, flux in the
+    /// band per unit luminosity, in units of 1 / SCALE).
+    pub(super) fn strong_in_bands(&self, z: f64) -> Vec<(usize, usize, f64)> {
+        let ln_one_plus_z = scalar::ln_1p(z);
+        let mut all = Vec::new();
+        for (strong, &line) in self.strong.iter().enumerate() {
+            let ln_observed = self.model.line_ln[line] + ln_one_plus_z;
+            let Some(bands) = self.bands_at(ln_observed) else { continue };
+            let kept = self.model.line_transmission(line, z) * (1.0 + z) * SCALE;
+            for band in bands.iter().map(|&band| usize::from(band)) {
+                let strength = kept * self.model.tables[band].line(ln_observed);
+                if strength > 0.0 {
+                    all.push((strong, band, strength));
+                }
+            }
+        }
+        all
     }
 
     /// Bands that may see a line at an observed wavelength.
@@ -319,8 +339,16 @@ impl Basis {
         sum * a_v
     }
 
-    /// Luminosities of the strong lines, before attenuation, Lsun per Msun formed.
-    pub(super) fn strong_lines(&self, population: &Population, weights: &[f32], out: &mut [f32]) {
+    /// Luminosities of the strong lines behind the dust, Lsun per Msun formed.
+    ///
+    /// `weights`: the mass per age bin; `out`: one per strong line, padded.
+    pub(super) fn strong_lines(
+        &self,
+        a_v: f64,
+        population: &Population,
+        weights: &[f32],
+        out: &mut [f32],
+    ) {
         out.fill(0.0);
         let Some(gas) = self.gas() else { return };
         let ages = population.ages.min(gas.ages);
@@ -333,16 +361,12 @@ impl Basis {
             let rows = &self.strong_light[z * gas.ages * self.strong_stride..];
             wide::weighted_sum(&scaled[..ages], rows, self.strong_stride, out);
         }
+        wide::decay(out, &self.strong_exponents, a_v as f32);
     }
 
     /// Number of strong lines, padded.
     pub(super) fn strong_len(&self) -> usize {
         self.strong_stride
-    }
-
-    /// Exponent of attenuation per A_V of a strong line.
-    pub(super) fn strong_exponent(&self, line: usize) -> f32 {
-        self.model.screens.of_gas().lines[self.strong[line]]
     }
 
     /// Dust emission per unit absorbed luminosity in each band at a redshift,

@@ -1,7 +1,7 @@
 //! The model at one redshift: likelihoods and posterior predictions.
 
 use super::Scratch;
-use super::basis::{Basis, Lines, SCALE};
+use super::basis::{Basis, SCALE};
 use crate::error::SpsError;
 use crate::likelihood::Observation;
 use crate::model::{Derived, njy_per_lsun};
@@ -16,6 +16,8 @@ pub struct FixedRedshift {
     table: Vec<f32>,
     exponents: [Vec<f32>; 2],
     dust: Vec<f64>,
+    /// Strong lines: (line, band, flux in the band per unit luminosity).
+    lines: Vec<(usize, usize, f64)>,
     /// nJy per unit of the table for 1 Msun.
     scale: f64,
 }
@@ -35,11 +37,12 @@ impl FixedRedshift {
             table: vec![0.0; basis.table_len()],
             exponents: [nodes(), nodes()],
             dust: vec![0.0; basis.model.bands().len()],
+            lines: basis.strong_in_bands(redshift),
             scale: njy_per_lsun(0.0, redshift) / SCALE,
             redshift,
             basis,
         };
-        fixed.basis.fill(redshift, Lines::All, &mut fixed.table);
+        fixed.basis.fill(redshift, &mut fixed.table);
         fixed.basis.dust_emission(redshift, &mut fixed.dust);
         fixed.basis.exponents(scalar::ln_1p(redshift), &mut fixed.exponents);
         Ok(fixed)
@@ -48,9 +51,7 @@ impl FixedRedshift {
     /// Buffers for one thread.
     #[must_use]
     pub fn scratch(&self) -> Scratch {
-        let mut scratch = Scratch::new(&self.basis);
-        self.prepare(&mut scratch);
-        scratch
+        Scratch::new(&self.basis)
     }
 
     fn prepare(&self, w: &mut Scratch) {
@@ -68,8 +69,6 @@ impl FixedRedshift {
 
     /// Noiseless band fluxes (nJy, one per band) of one population.
     ///
-    /// `w`: from [`FixedRedshift::scratch`] of this table.
-    ///
     /// # Errors
     /// [`SpsError::OutOfRange`] when a parameter cannot be computed, lies
     /// outside the table, or the redshift is not the table's.
@@ -79,6 +78,7 @@ impl FixedRedshift {
         w: &mut Scratch,
         flux_njy: &mut [f64],
     ) -> Result<Derived, SpsError> {
+        self.prepare(w);
         let population = self.fluxes(p, w, flux_njy)?;
         Ok(self.basis.model.derived(p, &population, &w.fractions))
     }
@@ -98,7 +98,11 @@ impl FixedRedshift {
         let population = self.basis.population(p, w)?;
         flux_njy.fill(0.0);
         let tables = [(1.0, self.table.as_slice())];
-        self.basis.add_continuum(p.a_v, &population, &tables, w, flux_njy);
+        self.basis.add_continuum(p.a_v, &population, &tables, None, w, flux_njy);
+        self.basis.strong_lines(p.a_v, &population, &w.weights, &mut w.lines);
+        for &(line, band, strength) in &self.lines {
+            flux_njy[band] += f64::from(w.lines[line]) * strength;
+        }
         let scale = self.scale * scalar::exp10(p.log_mass_formed);
         flux_njy.iter_mut().for_each(|f| *f *= scale);
         Ok(population)
@@ -127,6 +131,10 @@ impl FixedRedshift {
     ) -> Result<(), SpsError> {
         let bands = self.dust.len();
         assert_eq!(log_likelihood.len(), populations.len(), "one per population");
+        if let Some(predicted) = &predicted_njy {
+            assert_eq!(predicted.len(), populations.len() * bands, "one flux per band");
+        }
+        self.prepare(w);
         let seen = observed.seen(self.basis.model.bands())?;
         let mut own = vec![0.0; bands];
         for (i, (p, out)) in populations.iter().zip(log_likelihood).enumerate() {

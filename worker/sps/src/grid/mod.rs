@@ -30,7 +30,27 @@ pub use redshifts::RedshiftGrid;
 use crate::error::SpsError;
 use crate::model::{Components, Population};
 use crate::sfh::Parameters;
+use nodes::BandNodes;
 use outshine_kernels::wide;
+
+/// Bands in which a spectral break lies, whose flux bends too much with
+/// redshift for a straight line between two tables: four tables instead.
+struct Refined<'a> {
+    /// ln of the observed wavelength of the break, Angstrom.
+    ln_break: f64,
+    /// Tables with their shares.
+    tables: [(f64, &'a [f32]); 4],
+}
+
+/// How far in ln(wavelength) from a band a break still matters to it.
+const MARGIN: f64 = 0.02;
+
+impl Refined<'_> {
+    fn holds(&self, band: &BandNodes) -> bool {
+        let (blue, red) = (band.ln[0], band.ln[band.ln.len() - 1]);
+        self.ln_break > blue - MARGIN && self.ln_break < red + MARGIN
+    }
+}
 
 /// Buffers of one thread, so that no call allocates.
 pub struct Scratch {
@@ -83,6 +103,7 @@ impl Basis {
         a_v: f64,
         population: &Population,
         tables: &[(f64, &[f32])],
+        refined: Option<&Refined<'_>>,
         w: &mut Scratch,
         flux: &mut [f64],
     ) {
@@ -93,21 +114,33 @@ impl Basis {
             _ => 0,
         };
         let [diffuse, clouds] = &mut w.sums;
-        diffuse.fill(0.0);
-        clouds.fill(0.0);
-        for &(share, table) in tables {
-            for (z, metal) in population.metal {
-                let factor = (share * metal) as f32;
-                if factor == 0.0 {
-                    continue;
+        let weights = &w.weights[..population.ages];
+        let mut sum = |tables: &[(f64, &[f32])], first: usize, last: usize| {
+            let (diffuse, clouds) = (&mut diffuse[first..last], &mut clouds[first..last]);
+            diffuse.fill(0.0);
+            clouds.fill(0.0);
+            for &(share, table) in tables {
+                for (z, metal) in population.metal {
+                    let factor = (share * metal) as f32;
+                    if factor == 0.0 {
+                        continue;
+                    }
+                    for (scaled, weight) in w.scaled.iter_mut().zip(weights) {
+                        *scaled = factor * weight;
+                    }
+                    let rows = &table[z * self.ages * stride + first..];
+                    let old = &w.scaled[young..population.ages];
+                    wide::weighted_sum(old, &rows[young * stride..], stride, diffuse);
+                    wide::weighted_sum(&w.scaled[..young], rows, stride, clouds);
                 }
-                for (scaled, weight) in w.scaled.iter_mut().zip(&w.weights[..population.ages]) {
-                    *scaled = factor * weight;
-                }
-                let rows = &table[z * self.ages * stride..];
-                let old = &w.scaled[young..population.ages];
-                wide::weighted_sum(old, &rows[young * stride..], stride, diffuse);
-                wide::weighted_sum(&w.scaled[..young], rows, stride, clouds);
+            }
+        };
+        sum(tables, 0, stride);
+        if let Some(refined) = refined {
+            for band in self.nodes.bands.iter().filter(|band| refined.holds(band)) {
+                // Whole registers: what lies beyond the band is refined as well.
+                let last = (band.first + band.ln.len().next_multiple_of(8)).min(stride);
+                sum(&refined.tables, band.first, last);
             }
         }
         if a_v > 0.0 {

@@ -16,18 +16,18 @@ use outshine_kernels::scalar;
 /// Largest error of the polynomial, relative to the band's mean transmission,
 /// at which a band gets no more nodes. Reached at the largest A_V alone, and
 /// where a law has a kink: Calzetti's jumps by 0.7 % at 6300 A.
-const TOLERANCE: f64 = 3.5e-3;
+const TOLERANCE: f64 = 3e-3;
 /// Share of a band that may lie outside its nodes at either end: polynomials
 /// reach a little beyond them.
 const OUTSIDE: f64 = 5e-4;
-/// ln of 920 A: bluer, no light reaches a band.
-const LN_BLUEST: f64 = 6.824_373_670_043_086;
+/// Bluest rest wavelength, Angstrom, whose light reaches a band through the IGM.
+const BLUEST_ANGSTROM: f64 = 920.0;
 /// Fewest and most nodes per band.
 const NODES: (usize, usize) = (2, 16);
 /// Rows of node values are padded to a multiple of this.
 const LANES: usize = 16;
 /// Rest-frame shifts at which a band's nodes are tried.
-const TRIALS: usize = 160;
+const TRIALS: usize = 400;
 
 /// Chebyshev nodes of one band.
 #[derive(Clone, Debug)]
@@ -103,7 +103,16 @@ impl Bins {
 
 impl Nodes {
     /// As many nodes per band as attenuations up to `a_v_max` need.
-    pub fn new(tables: &[BandTable], screens: &[&Screen], bins: Bins, a_v_max: f64) -> Self {
+    ///
+    /// `igm`: whether the IGM absorbs what is bluer than the Lyman limit.
+    pub fn new(
+        tables: &[BandTable],
+        screens: &[&Screen],
+        bins: Bins,
+        a_v_max: f64,
+        igm: bool,
+    ) -> Self {
+        let ln_bluest = if igm { scalar::ln(BLUEST_ANGSTROM) } else { bins.ln_edge };
         let mut bands = Vec::with_capacity(tables.len());
         let mut first = 0;
         for table in tables {
@@ -111,7 +120,8 @@ impl Nodes {
             let mut nodes = BandNodes::new(first, range, NODES.0);
             for count in NODES.0..=NODES.1 {
                 nodes = BandNodes::new(first, range, count);
-                let error = |screen: &&Screen| worst(&nodes, table, &screen.bins, bins, a_v_max);
+                let error =
+                    |screen: &&Screen| worst(&nodes, table, &screen.bins, bins, a_v_max, ln_bluest);
                 if screens.iter().map(error).fold(0.0, f64::max) < TOLERANCE {
                     break;
                 }
@@ -133,11 +143,18 @@ impl Nodes {
 }
 
 /// Largest error over redshift of a flat spectrum's transmission, relative to it.
-fn worst(nodes: &BandNodes, table: &BandTable, screen: &[f32], bins: Bins, a_v: f64) -> f64 {
+fn worst(
+    nodes: &BandNodes,
+    table: &BandTable,
+    screen: &[f32],
+    bins: Bins,
+    a_v: f64,
+    ln_bluest: f64,
+) -> f64 {
     const STEPS: usize = 64;
     let (blue, red) = table.ln_range();
     let ln_red_end = bins.ln_edge + (screen.len() - bins.tail) as f64 * bins.ln_step;
-    let span = blue - LN_BLUEST;
+    let span = blue - ln_bluest;
     let mut polynomials = vec![0.0; nodes.ln.len()];
     let mut worst = 0.0f64;
     for trial in 0..TRIALS {

@@ -1,12 +1,13 @@
 //! The model at any redshift of a range.
 
-use super::Scratch;
-use super::basis::{Basis, Lines, SCALE};
+use super::basis::{Basis, SCALE};
+use super::{Refined, Scratch};
 use crate::cosmology;
 use crate::error::SpsError;
+use crate::igm::LYMAN_ALPHA_ANGSTROM;
 use crate::model::{Components, Derived, Population, Z_MAX, njy_per_lsun_at};
 use crate::sfh::Parameters;
-use outshine_kernels::{lanes, scalar};
+use outshine_kernels::scalar;
 
 /// Step of the tables in ln(1 + z).
 const STEP: f64 = 0.0025;
@@ -51,7 +52,7 @@ impl RedshiftGrid {
         for i in 0..count {
             let ln = ln_first + i as f64 * STEP;
             let z = scalar::expm1(ln);
-            grid.basis.fill(z, Lines::Weak, &mut grid.tables[i * length..(i + 1) * length]);
+            grid.basis.fill(z, &mut grid.tables[i * length..(i + 1) * length]);
             grid.basis.dust_emission(z, &mut grid.dust[i * bands..(i + 1) * bands]);
             let comoving = cosmology::luminosity_distance_mpc(z) / (1.0 + z);
             grid.distance.push((comoving, cosmology::comoving_slope_mpc(ln)));
@@ -110,8 +111,9 @@ impl RedshiftGrid {
         }
         basis.exponents(ln, &mut w.exponents);
         flux_njy.fill(0.0);
-        basis.add_continuum(p.a_v, &population, &tables, w, flux_njy);
-        basis.strong_lines(&population, &w.weights, &mut w.lines);
+        let refined = self.refined(node, part, ln);
+        basis.add_continuum(p.a_v, &population, &tables, refined.as_ref(), w, flux_njy);
+        basis.strong_lines(p.a_v, &population, &w.weights, &mut w.lines);
         self.add_lines(p, ln, &w.lines, flux_njy);
         let scale = njy_per_lsun_at(p.log_mass_formed, p.redshift, self.comoving_mpc(node, part));
         flux_njy.iter_mut().for_each(|f| *f *= scale / SCALE);
@@ -172,17 +174,31 @@ impl RedshiftGrid {
         Ok(())
     }
 
+    /// Four tables around a redshift, with the weights of the cubic through
+    /// them, for the bands that Lyman alpha's break is in.
+    fn refined(&self, node: usize, part: f64, ln_one_plus_z: f64) -> Option<Refined<'_>> {
+        let last = self.distance.len().checked_sub(4)?;
+        let first = node.saturating_sub(1).min(last);
+        let x = (node - first) as f64 + part;
+        let length = self.basis.table_len();
+        let tables = std::array::from_fn(|k| {
+            let others = (0..4).filter(|&m| m != k);
+            let weight = others.map(|m| (x - m as f64) / (k as f64 - m as f64)).product();
+            (weight, &self.tables[(first + k) * length..][..length])
+        });
+        Some(Refined { ln_break: scalar::ln(LYMAN_ALPHA_ANGSTROM) + ln_one_plus_z, tables })
+    }
+
     /// Adds the strong lines at their own wavelengths.
     fn add_lines(&self, p: &Parameters, ln_one_plus_z: f64, lines: &[f32], flux: &mut [f64]) {
         let basis = &self.basis;
         let model = &basis.model;
-        for (strong, (&line, &light)) in basis.strong.iter().zip(lines).enumerate() {
+        for (&line, &light) in basis.strong.iter().zip(lines) {
             let ln_rest = model.line_ln[line];
             let ln_observed = ln_rest + ln_one_plus_z;
             let Some(bands) = basis.bands_at(ln_observed).filter(|_| light > 0.0) else { continue };
-            let attenuated = lanes::exp_f32(p.a_v as f32 * basis.strong_exponent(strong)) * light;
             let kept = model.line_transmission(line, p.redshift) * (1.0 + p.redshift);
-            let strength = f64::from(attenuated) * kept * SCALE;
+            let strength = f64::from(light) * kept * SCALE;
             for &band in bands {
                 let band = usize::from(band);
                 flux[band] += strength * model.tables[band].line(ln_observed);

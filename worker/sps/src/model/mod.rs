@@ -33,7 +33,7 @@ use crate::sfh::{self, History, Parameters};
 use outshine_kernels::scalar;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use weights::{AgeWeights, metal_weights};
+use weights::{AgeWeights, Moments, metal_weights};
 
 /// Luminosity of the Sun, erg/s (IAU 2015).
 pub(crate) const LSUN_ERG_S: f64 = 3.828e33;
@@ -319,11 +319,14 @@ impl ForwardModel {
     ) -> Result<Population, SpsError> {
         self.check(p)?;
         let arrays = self.library.arrays();
-        let history = History::new(&p.sfh, cosmology::age_gyr(p.redshift))?;
-        let ages = self.ages.fractions(&history, &arrays.age_edges_gyr, fractions);
+        let cosmic_age_gyr = cosmology::age_gyr(p.redshift);
+        let history = History::new(&p.sfh, cosmic_age_gyr)?;
+        let edges = &arrays.age_edges_gyr;
+        let (ages, sampled) =
+            self.ages.fractions(&p.sfh, cosmic_age_gyr, &history, edges, fractions);
         let scale = self.options.metallicity_scale;
         let metal = metal_weights(scale, &arrays.metallicity, p.metallicity);
-        Ok(Population { history, ages, metal })
+        Ok(Population { history, ages, metal, sampled })
     }
 
     /// Noiseless band fluxes of one population, and what derives from it.
@@ -406,11 +409,15 @@ impl ForwardModel {
             let sum: f64 = row.iter().zip(fractions).map(|(kept, mass)| kept * mass).sum();
             remaining += weight * sum;
         }
-        let (log_ssfr, sfr_floored) = sfh::log_ssfr_100(&population.history);
+        let (log_ssfr, sfr_floored) = match population.sampled {
+            Some(moments) => sfh::floored(moments.recent_per_gyr, 9.0),
+            None => sfh::log_ssfr_100(&population.history),
+        };
+        let exact = || population.history.mean_age_gyr();
         Derived {
             log_mass_stellar: p.log_mass_formed + scalar::log10(remaining),
             log_sfr_100: p.log_mass_formed + log_ssfr,
-            mass_weighted_age_gyr: population.history.mean_age_gyr(),
+            mass_weighted_age_gyr: population.sampled.map_or_else(exact, |m| m.mean_age_gyr),
             sfr_floored,
         }
     }
@@ -449,6 +456,7 @@ pub(crate) struct Population {
     pub history: History,
     pub ages: usize,
     pub metal: [(usize, f64); 2],
+    pub sampled: Option<Moments>,
 }
 
 /// nJy per unit of band-integrated luminosity, for a mass at a redshift.

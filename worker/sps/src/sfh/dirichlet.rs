@@ -259,6 +259,28 @@ pub(super) fn history(log_ssfr: f64, quantiles: [f64; 3], cosmic_age_gyr: f64) -
     Steps::uniform(cosmic_age_gyr * STEP, younger)
 }
 
+/// Rates at given ages, linear between the recipe's samples, in units of M / T;
+/// 0 outside the history.
+pub(super) fn rates_at(
+    log_ssfr: f64,
+    quantiles: [f64; 3],
+    cosmic_age_gyr: f64,
+    ages_gyr: &[f64],
+) -> Vec<f64> {
+    let q = scalar::exp10(log_ssfr + 9.0) * cosmic_age_gyr;
+    let rates = rates(q, quantiles, recent_samples(cosmic_age_gyr));
+    let at = |age_gyr: &f64| {
+        let position = (1.0 - age_gyr / cosmic_age_gyr) * (SAMPLES - 1) as f64;
+        if !(0.0..=(SAMPLES - 1) as f64).contains(&position) {
+            return 0.0;
+        }
+        let below = (position as usize).min(SAMPLES - 2);
+        let part = position - below as f64;
+        rates[below] * (1.0 - part) + rates[below + 1] * part
+    };
+    ages_gyr.iter().map(at).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -235,7 +235,7 @@ impl History {
 pub const LOG_SSFR_FLOOR: f64 = -14.0;
 
 /// log10 of `value` minus `shift`, floored, and whether the floor was used.
-fn floored(value: f64, shift: f64) -> (f64, bool) {
+pub(crate) fn floored(value: f64, shift: f64) -> (f64, bool) {
     let log_ssfr = if value > 0.0 { scalar::log10(value) - shift } else { f64::NEG_INFINITY };
     if log_ssfr < LOG_SSFR_FLOOR { (LOG_SSFR_FLOOR, true) } else { (log_ssfr, false) }
 }
@@ -320,6 +320,17 @@ pub fn mass_per_bin(
 pub fn sfr_curve(sfh: &Sfh, cosmic_age_gyr: f64, times_gyr: &[f64]) -> Result<Vec<f64>, SpsError> {
     let history = History::new(sfh, cosmic_age_gyr)?;
     Ok(times_gyr.iter().map(|t| history.rate_per_gyr(cosmic_age_gyr - t) * 1e-9).collect())
+}
+
+/// Rates at given ages, to a common factor, as a code that samples histories
+/// would take them: those of [`Sfh::Dirichlet`] linear between its own samples.
+pub(crate) fn sampled_rates(sfh: &Sfh, history: &History, ages_gyr: &[f64], age: f64) -> Vec<f64> {
+    match *sfh {
+        Sfh::Dirichlet { log_ssfr, t25, t50, t75 } => {
+            dirichlet::rates_at(log_ssfr, [t25, t50, t75], age, ages_gyr)
+        }
+        _ => ages_gyr.iter().map(|&at| history.rate_per_gyr(at)).collect(),
+    }
 }
 
 #[cfg(test)]
