@@ -66,7 +66,7 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
     if whole {
         println!("{}", summary::text(&store, &graph).await?);
     }
-    for stage in Stage::ALL {
+    for stage in Stage::ALL.into_iter().filter(|&stage| stage <= arguments.until) {
         let commits = graph.commits(stage);
         let seconds: f64 = commits.iter().map(|c| c.seconds).sum();
         println!("{:>10}: {:>5} tasks, {seconds:>8.1} task seconds", stage.name(), commits.len());

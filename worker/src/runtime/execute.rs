@@ -13,6 +13,7 @@ use outshine_store::layout::Layout;
 use outshine_store::{PutNew, Store};
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::sync::Mutex;
 
 /// How a message ended.
 #[derive(Debug)]
@@ -29,19 +30,26 @@ pub enum Verdict {
     Unreadable(CodecError),
 }
 
-/// Does tasks one after another; keeps the models of the last campaign.
+/// The campaign that a worker works for, and its models.
+type Loaded = (CampaignId, Arc<ResolvedCampaign>, Arc<Science>);
+
+/// Models of the last campaign: one copy for all slots of a worker.
+#[derive(Clone, Default)]
+pub struct Models(Arc<Mutex<Option<Loaded>>>);
+
+/// Does tasks one after another.
 pub struct Executor {
     store: Store,
     worker: String,
     threads: usize,
     board: Board,
-    loaded: Option<(CampaignId, Arc<ResolvedCampaign>, Arc<Science>)>,
+    models: Models,
 }
 
 impl Executor {
     /// An executor that computes with up to `threads` threads.
-    pub fn new(store: Store, worker: String, threads: usize, board: Board) -> Self {
-        Self { store, worker, threads, board, loaded: None }
+    pub fn new(store: Store, worker: String, threads: usize, board: Board, models: Models) -> Self {
+        Self { store, worker, threads, board, models }
     }
 
     /// Does what `payload` asks; `redeliveries` is how often the message came
@@ -100,11 +108,10 @@ impl Executor {
         Ok(())
     }
 
-    async fn load(
-        &mut self,
-        task: &Task,
-    ) -> Result<(Arc<ResolvedCampaign>, Arc<Science>), StageError> {
-        if let Some((id, campaign, science)) = &self.loaded
+    async fn load(&self, task: &Task) -> Result<(Arc<ResolvedCampaign>, Arc<Science>), StageError> {
+        // Held while they are made: slots that need them first make them once.
+        let mut loaded = self.models.0.lock().await;
+        if let Some((id, campaign, science)) = &*loaded
             && *id == task.campaign
         {
             return Ok((campaign.clone(), science.clone()));
@@ -131,7 +138,7 @@ impl Executor {
             .await
             .map_err(|e| StageError::Permanent(format!("building the models panicked: {e}")))??;
         let science = Arc::new(science);
-        self.loaded = Some((task.campaign.clone(), campaign.clone(), science.clone()));
+        *loaded = Some((task.campaign.clone(), campaign.clone(), science.clone()));
         Ok((campaign, science))
     }
 
@@ -140,7 +147,8 @@ impl Executor {
         if error.class() == RetryClass::Stop {
             return Verdict::Stop(report);
         }
-        let limit = self.loaded.as_ref().map_or(5, |(_, c, _)| c.campaign.execution.max_attempts);
+        let loaded = self.models.0.lock().await.clone();
+        let limit = loaded.map_or(5, |(_, c, _)| c.campaign.execution.max_attempts);
         if error.class() == RetryClass::Retry && attempts < limit {
             return Verdict::Retry(report);
         }

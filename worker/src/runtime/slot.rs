@@ -2,7 +2,7 @@
 //! settles deliveries, and only after the outcome is in the store.
 
 use super::board::Board;
-use super::execute::{Executor, Verdict};
+use super::execute::{Executor, Models, Verdict};
 use outshine_broker::{BrokerError, Consumer, Delivery, Settlement, TaskQueue};
 use outshine_schemas::task::QUEUE;
 use outshine_store::Store;
@@ -50,11 +50,17 @@ pub async fn run(
     settings: Settings,
     stop: watch::Receiver<bool>,
 ) -> Result<(), WorkerError> {
+    let models = Models::default();
     let slots: Vec<_> = (0..settings.slots)
         .map(|i| {
             let name = format!("{}/{i}", settings.name);
-            let executor =
-                Executor::new(store.clone(), name, settings.threads, settings.board.clone());
+            let executor = Executor::new(
+                store.clone(),
+                name,
+                settings.threads,
+                settings.board.clone(),
+                models.clone(),
+            );
             let slot = slot(queue.clone(), executor, settings.patience, stop.clone());
             tokio::spawn(slot)
         })

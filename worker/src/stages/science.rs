@@ -12,13 +12,13 @@ use outshine_sps::{
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 
 /// Everything scientific that a campaign asks for, checked and ready.
 pub struct Science {
     /// Forward model on the campaign's bands, at full resolution.
     pub forward: Arc<ForwardModel>,
-    simulator: OnceLock<RedshiftGrid>,
+    simulator: Mutex<Option<Arc<RedshiftGrid>>>,
     /// Prior.
     pub prior: Prior,
     /// Noise model on the campaign's bands.
@@ -116,7 +116,7 @@ impl Science {
         ]);
         Ok(Self {
             forward: Arc::new(forward),
-            simulator: OnceLock::new(),
+            simulator: Mutex::new(None),
             prior,
             noise,
             coverage,
@@ -130,13 +130,15 @@ impl Science {
     }
 
     /// The forward model for many simulations, over the prior's redshifts and
-    /// attenuations. Made on the first call: about a second and 100 MB for 19 bands.
+    /// attenuations. Made on the first call: about a second and 200 MB for 19 bands.
     ///
     /// # Errors
     /// [`StageError::Campaign`] when the prior leaves what can be tabulated.
-    pub fn simulator(&self) -> Result<&RedshiftGrid, StageError> {
-        if let Some(simulator) = self.simulator.get() {
-            return Ok(simulator);
+    pub fn simulator(&self) -> Result<Arc<RedshiftGrid>, StageError> {
+        // Held while it is made: two tasks that need it first make it once.
+        let mut simulator = self.simulator.lock().expect("no thread panicked");
+        if let Some(made) = &*simulator {
+            return Ok(made.clone());
         }
         let in_prior = |e: outshine_sps::SpsError| StageError::Campaign {
             section: "prior",
@@ -145,7 +147,7 @@ impl Science {
         let basis = Basis::new(self.forward.clone(), Components::Full, self.prior.a_v.1)
             .map_err(in_prior)?;
         let made = RedshiftGrid::new(basis, self.prior.redshift_range()).map_err(in_prior)?;
-        Ok(self.simulator.get_or_init(|| made))
+        Ok(simulator.insert(Arc::new(made)).clone())
     }
 }
 
