@@ -107,6 +107,7 @@ fn main() -> Result<()> {
     for (name, family) in FAMILIES {
         simulations(&setup, name, family, rounds)?;
     }
+    parts(&setup, rounds)?;
     two_cores(&setup, rounds)?;
     likelihood(&setup, rounds)?;
     bands(rounds)?;
@@ -154,6 +155,44 @@ fn simulations(setup: &Setup, name: &str, family: SfhFamily, rounds: usize) -> R
     if beyond > 1e-3 {
         return Err(format!("{name}: {beyond} of the fluxes are off by more than 0.005 mag").into());
     }
+    Ok(())
+}
+
+/// Where the time of a simulation goes, in microseconds.
+fn parts(setup: &Setup, rounds: usize) -> Result<()> {
+    let prior = Prior::default();
+    let bands = setup.model.bands().len();
+    let mut scratch = setup.grid.scratch();
+    let mut flux = vec![0.0; BATCH * bands];
+    let (mut observed, mut err) = (vec![0f32; bands], vec![0f32; bands]);
+    let mut times: [Vec<f64>; 4] = Default::default();
+    let mut sum = 0.0;
+    for round in 0..rounds as u64 {
+        let mut last = Instant::now();
+        let mut lap = |times: &mut Vec<f64>| {
+            times.push(last.elapsed().as_secs_f64() / BATCH as f64 * 1e6);
+            last = Instant::now();
+        };
+        let parameters = draws(&prior, round, BATCH);
+        lap(&mut times[0]);
+        setup.grid.fluxes(&parameters, &mut scratch, &mut flux)?;
+        lap(&mut times[1]);
+        sum += parameters.iter().map(|p| setup.model.derive(p).log_mass_stellar).sum::<f64>();
+        lap(&mut times[2]);
+        for (i, flux) in flux.chunks_exact(bands).enumerate() {
+            let mut stream = Stream::new(round, Purpose::Observation, i as u64, 0);
+            let conditions = setup.coverage.draw(&setup.noise, &mut stream);
+            setup.noise.observe(flux, &conditions, &mut stream, &mut observed, &mut err);
+            sum += f64::from(observed[0]);
+        }
+        lap(&mut times[3]);
+    }
+    let [draw, fluxes, derive, noise] = times.each_mut().map(|t| median(t));
+    println!(
+        "PARTS us per simulation: draw {draw:.2}, fluxes {fluxes:.2}, derived {derive:.2} (alone), \
+         depth, missing bands and noise {noise:.2} (checksum {:.6})",
+        sum / (rounds * BATCH) as f64
+    );
     Ok(())
 }
 

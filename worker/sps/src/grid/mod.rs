@@ -2,7 +2,7 @@
 //!
 //! The flux in a band is linear in the mass per age bin and metallicity. What
 //! is not, attenuation, is smooth within a band: it is evaluated at a few
-//! nodes ([`nodes`]). So for one redshift the whole model is a small matrix,
+//! nodes (`grid/nodes.rs`). So for one redshift the whole model is a small matrix,
 //! (SSPs) x (nodes), worked out once; a population costs one product of its
 //! mass per age bin with the rows of its two metallicities, and one
 //! exponential per node. The energy that dust absorbs is linear in the mass
