@@ -62,14 +62,17 @@ pub fn decode(bytes: &[u8]) -> Result<Task, CodecError> {
 mod tests {
     use super::*;
     use crate::digest::Digest;
-    use crate::ids::CampaignId;
+    use crate::ids::{CampaignId, TaskId};
     use crate::task::{Shard, Stage};
 
     fn sample() -> Task {
         let digest = Digest::of(b"campaign");
         let campaign = CampaignId::new("golden", &digest);
         let shard = Shard { start: 4096, end: 8192 };
-        Task::new(campaign, digest, Stage::Fit, shard, Digest::of(b"inputs"))
+        let inputs = Digest::of(b"inputs");
+        // The id of format 1 and science 1: the wire knows nothing of later ones.
+        let id = TaskId::of_versions(&digest, Stage::Fit, shard, &inputs, 1, 1);
+        Task { id, ..Task::new(campaign, digest, Stage::Fit, shard, inputs) }
     }
 
     #[test]

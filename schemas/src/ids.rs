@@ -48,14 +48,26 @@ impl TaskId {
     /// The id of the task that makes `shard` of `stage` from `inputs`.
     #[must_use]
     pub fn derive(campaign: &Digest, stage: Stage, shard: Shard, inputs: &Digest) -> Self {
+        Self::of_versions(campaign, stage, shard, inputs, FORMAT_VERSION, SCIENCE_VERSION)
+    }
+
+    /// The same for given versions of format and science.
+    pub(crate) fn of_versions(
+        campaign: &Digest,
+        stage: Stage,
+        shard: Shard,
+        inputs: &Digest,
+        format: u32,
+        science: u32,
+    ) -> Self {
         let digest = Digest::of_parts([
             campaign.as_str().as_bytes(),
             stage.name().as_bytes(),
             &shard.start.to_le_bytes(),
             &shard.end.to_le_bytes(),
             inputs.as_str().as_bytes(),
-            &FORMAT_VERSION.to_le_bytes(),
-            &SCIENCE_VERSION.to_le_bytes(),
+            &format.to_le_bytes(),
+            &science.to_le_bytes(),
         ]);
         Self(digest.as_str()[..32].to_owned())
     }

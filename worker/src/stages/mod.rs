@@ -9,7 +9,7 @@ mod examples;
 mod field;
 mod fit;
 mod model;
-mod parallel;
+pub(crate) mod parallel;
 mod reduce;
 mod science;
 mod simulate;

@@ -1,7 +1,7 @@
 //! Photometry, spectra and likelihoods of a table of parameters.
 
 use super::{input, parameters};
-use crate::stages::StageError;
+use crate::stages::{StageError, parallel};
 use arrow::array::{ArrayRef, FixedSizeListArray, Float64Array, RecordBatch, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema};
 use bytes::Bytes;
@@ -18,6 +18,13 @@ use std::sync::Arc;
 /// What derives from parameters, in the order of the columns.
 const DERIVED: [&str; 4] =
     ["log_mass_stellar", "log_sfr_100", "mass_weighted_age_gyr", "t50_lookback_gyr"];
+
+/// What is computed for one population.
+struct Row {
+    flux_njy: Vec<f64>,
+    derived: [f64; DERIVED.len()],
+    log_likelihood: f64,
+}
 
 /// Fluxes and errors of one object, one per band, nJy.
 type Measured = (Vec<f64>, Vec<f64>);
@@ -59,10 +66,6 @@ impl Photometry {
         Ok(Self { forward, table, name: name.to_owned(), populations })
     }
 
-    fn workspace(&self) -> Workspace {
-        self.forward.workspace()
-    }
-
     fn at(&self, row: usize, problem: impl std::fmt::Display) -> StageError {
         input(&self.name, format!("row {row}: {problem}"))
     }
@@ -78,32 +81,39 @@ impl Photometry {
         let bands = self.forward.bands().to_vec();
         let observed = observed.map(|(bytes, name)| self.observed(bytes, name)).transpose()?;
         let rows = self.populations.len();
-        let mut flux = vec![Vec::with_capacity(rows); bands.len()];
-        let mut derived = vec![Vec::with_capacity(rows); DERIVED.len()];
-        let mut log_likelihood = Vec::new();
-        let (mut workspace, mut one) = (self.workspace(), vec![0.0; bands.len()]);
-        for (row, (p, components)) in self.populations.iter().enumerate() {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let one = |workspace: &mut Workspace, row: usize| -> Result<Row, StageError> {
+            let (p, components) = &self.populations[row];
+            let mut flux_njy = vec![0.0; bands.len()];
             let about = self
                 .forward
-                .photometry(p, *components, &mut workspace, &mut one)
+                .photometry(p, *components, workspace, &mut flux_njy)
                 .map_err(|e| self.at(row, e))?;
             let t50 = self.forward.t50_lookback_gyr(p).map_err(|e| self.at(row, e))?;
-            let values =
+            let derived =
                 [about.log_mass_stellar, about.log_sfr_100, about.mass_weighted_age_gyr, t50];
-            derived.iter_mut().zip(values).for_each(|(column, value)| column.push(value));
-            flux.iter_mut().zip(&one).for_each(|(column, value)| column.push(*value));
+            let mut log_likelihood = f64::NAN;
             if let Some(observed) = &observed {
-                let (flux_njy, err_njy) = &observed[if observed.len() == 1 { 0 } else { row }];
-                let observation = Observation { flux_njy, err_njy };
-                let value = observation.log_likelihood(&bands, &one);
-                log_likelihood.push(value.map_err(|e| self.at(row, e))?);
+                let (flux, err) = &observed[if observed.len() == 1 { 0 } else { row }];
+                let observation = Observation { flux_njy: flux, err_njy: err };
+                let value = observation.log_likelihood(&bands, &flux_njy);
+                log_likelihood = value.map_err(|e| self.at(row, e))?;
             }
+            Ok(Row { flux_njy, derived, log_likelihood })
+        };
+        let all = parallel::map(rows, threads, || self.forward.workspace(), one)?;
+        let of_band = |b: usize| all.iter().map(|row| row.flux_njy[b]).collect();
+        let of_derived = |d: usize| all.iter().map(|row| row.derived[d]).collect();
+        let mut new: Vec<(String, Vec<f64>)> = Vec::new();
+        for (b, band) in bands.iter().enumerate() {
+            new.push((format!("flux_njy_{band}"), of_band(b)));
         }
-        let mut new: Vec<(String, Vec<f64>)> =
-            bands.iter().map(|band| format!("flux_njy_{band}")).zip(flux).collect();
-        new.extend(DERIVED.iter().map(|&name| name.to_owned()).zip(derived));
+        for (d, name) in DERIVED.into_iter().enumerate() {
+            new.push((name.to_owned(), of_derived(d)));
+        }
         if observed.is_some() {
-            new.push(("log_likelihood".to_owned(), log_likelihood));
+            let column = all.iter().map(|row| row.log_likelihood).collect();
+            new.push(("log_likelihood".to_owned(), column));
         }
         self.with_columns(new)
     }
@@ -171,7 +181,7 @@ impl Photometry {
     /// # Errors
     /// [`StageError`], naming the row.
     pub fn spectra(&self, frame: Frame) -> Result<Bytes, StageError> {
-        let mut workspace = self.workspace();
+        let mut workspace = self.forward.workspace();
         let (mut waves, mut densities) = (Vec::new(), Vec::new());
         for (row, (p, components)) in self.populations.iter().enumerate() {
             let spectrum = self.forward.spectrum(p, *components, frame, &mut workspace);
