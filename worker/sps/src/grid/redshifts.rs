@@ -22,6 +22,8 @@ pub struct RedshiftGrid {
     tables: Vec<f32>,
     /// (redshifts, bands): dust emission per unit luminosity.
     dust: Vec<f64>,
+    /// (redshifts, strong lines): transmission of the IGM.
+    kept: Vec<f64>,
     /// Comoving distance (Mpc) at each redshift and its slope in ln(1 + z).
     distance: Vec<(f64, f64)>,
 }
@@ -46,6 +48,7 @@ impl RedshiftGrid {
             redshift,
             tables: vec![0.0; count * length],
             dust: vec![0.0; count * bands],
+            kept: Vec::with_capacity(count * basis.strong.len()),
             distance: Vec::with_capacity(count),
             basis,
         };
@@ -54,6 +57,8 @@ impl RedshiftGrid {
             let z = scalar::expm1(ln);
             grid.basis.fill(z, &mut grid.tables[i * length..(i + 1) * length]);
             grid.basis.dust_emission(z, &mut grid.dust[i * bands..(i + 1) * bands]);
+            let lines = &grid.basis.strong;
+            grid.kept.extend(lines.iter().map(|&l| grid.basis.model.line_transmission(l, z)));
             let comoving = cosmology::luminosity_distance_mpc(z) / (1.0 + z);
             grid.distance.push((comoving, cosmology::comoving_slope_mpc(ln)));
         }
@@ -114,7 +119,7 @@ impl RedshiftGrid {
         let refined = self.refined(node, part, ln);
         basis.add_continuum(p.a_v, &population, &tables, refined.as_ref(), w, flux_njy);
         basis.strong_lines(p.a_v, &population, &w.weights, &mut w.lines);
-        self.add_lines(p, ln, &w.lines, flux_njy);
+        self.add_lines(p.redshift, ln, (node, part), &w.lines, flux_njy);
         let scale = njy_per_lsun_at(p.log_mass_formed, p.redshift, self.comoving_mpc(node, part));
         flux_njy.iter_mut().for_each(|f| *f *= scale / SCALE);
         Ok(population)
@@ -190,18 +195,31 @@ impl RedshiftGrid {
     }
 
     /// Adds the strong lines at their own wavelengths.
-    fn add_lines(&self, p: &Parameters, ln_one_plus_z: f64, lines: &[f32], flux: &mut [f64]) {
+    ///
+    /// `place`: table below the redshift, and how far to the next.
+    fn add_lines(
+        &self,
+        z: f64,
+        ln_one_plus_z: f64,
+        (node, part): (usize, f64),
+        lines: &[f32],
+        flux: &mut [f64],
+    ) {
         let basis = &self.basis;
-        let model = &basis.model;
-        for (&line, &light) in basis.strong.iter().zip(lines) {
-            let ln_rest = model.line_ln[line];
-            let ln_observed = ln_rest + ln_one_plus_z;
-            let Some(bands) = basis.bands_at(ln_observed).filter(|_| light > 0.0) else { continue };
-            let kept = model.line_transmission(line, p.redshift) * (1.0 + p.redshift);
-            let strength = f64::from(light) * kept * SCALE;
+        let count = basis.strong.len();
+        let kept = self.kept[node * count..(node + 1) * count].iter();
+        let kept = kept.zip(&self.kept[(node + 1) * count..(node + 2) * count]);
+        for ((&line, &light), (below, above)) in basis.strong.iter().zip(lines).zip(kept) {
+            let ln_observed = basis.model.line_ln[line] + ln_one_plus_z;
+            let Some(bands) = basis.bands_at(ln_observed) else { continue };
+            let kept = (1.0 - part) * below + part * above;
+            let strength = f64::from(light) * kept * (1.0 + z) * SCALE;
+            if strength == 0.0 {
+                continue;
+            }
             for &band in bands {
                 let band = usize::from(band);
-                flux[band] += strength * model.tables[band].line(ln_observed);
+                flux[band] += strength * basis.model.tables[band].line(ln_observed);
             }
         }
     }
