@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Prints the rms over ages (1 Myr to 13.8 Gyr) and nine windows from 1300 A
-//! to 2.4 micron of the magnitude difference.
+//! to 2.4 micron of the magnitude difference, and over ages that of log
+//! surviving mass.
 
 use outshine_sps::SspLibrary;
 
@@ -35,15 +36,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let inside = (0..waves).filter(|&j| edges[j] >= blue && edges[j + 1] <= red);
         inside.map(|j| f64::from(row[j]) * (edges[j + 1] - edges[j])).sum()
     };
-    println!("{:>8} {:>12} {:>12}", "[M/H]", "log Z (mag)", "Z (mag)");
+    let head = ["[M/H]", "log Z (mag)", "Z (mag)", "log Z (dex)", "Z (dex)"];
+    println!("{:>8} {:>12} {:>12} {:>12} {:>12}", head[0], head[1], head[2], head[3], head[4]);
     for z in 1..a.metallicity.len() - 1 {
         let [low, this, high] = [-1, 0, 1].map(|d| a.metallicity[z.wrapping_add_signed(d)]);
         let part_log = (this - low) / (high - low);
         let [low, this, high] = [low, this, high].map(|m| 10f64.powf(m));
         let part_linear = (this - low) / (high - low);
         let mut squares = [0.0; 2];
-        let mut n = 0.0;
+        let (mut n, mut masses, mut m) = (0.0, [0.0; 2], 0.0);
         for age in (0..ages).filter(|&age| a.age_edges_gyr[age] >= 1e-3) {
+            let kept = |z: usize| a.remaining_mass[z * ages + age];
+            for (sum, part) in masses.iter_mut().zip([part_log, part_linear]) {
+                let predicted = kept(z - 1) * (1.0 - part) + kept(z + 1) * part;
+                *sum += (predicted / kept(z)).log10().powi(2);
+            }
+            m += 1.0;
             for window in WINDOWS {
                 let of = |z| light(z, age, window);
                 for (sum, part) in squares.iter_mut().zip([part_log, part_linear]) {
@@ -54,7 +62,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
         }
         let [log, linear] = squares.map(|sum: f64| (sum / n).sqrt());
-        println!("{:>8.3} {log:>12.3} {linear:>12.3}", a.metallicity[z]);
+        let [mass_log, mass_linear] = masses.map(|sum: f64| (sum / m).sqrt());
+        println!(
+            "{:>8.3} {log:>12.3} {linear:>12.3} {mass_log:>12.4} {mass_linear:>12.4}",
+            a.metallicity[z]
+        );
     }
     Ok(())
 }

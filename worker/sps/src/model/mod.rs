@@ -1,7 +1,7 @@
 //! The forward model: parameters of one stellar population to band fluxes.
 //!
 //! L_lambda = sum over age bins of (mass fraction) x (SSP of the bin), linear
-//! in log Z between two metallicities; then attenuation, dust emission in
+//! in log Z between two metallicities (surviving mass: linear in Z); then attenuation, dust emission in
 //! energy balance, the IGM, and
 //! f_lambda(lambda (1+z)) = L_lambda / (4 pi D_L^2 (1+z)).
 //!
@@ -326,7 +326,9 @@ impl ForwardModel {
             self.ages.fractions(&p.sfh, cosmic_age_gyr, &history, edges, fractions);
         let scale = self.options.metallicity_scale;
         let metal = metal_weights(scale, &arrays.metallicity, p.metallicity);
-        Ok(Population { history, ages, metal, sampled })
+        let mass_scale = MetallicityScale::LinearZ;
+        let metal_of_mass = metal_weights(mass_scale, &arrays.metallicity, p.metallicity);
+        Ok(Population { history, ages, metal, metal_of_mass, sampled })
     }
 
     /// Noiseless band fluxes of one population, and what derives from it.
@@ -404,7 +406,7 @@ impl ForwardModel {
         let arrays = self.library.arrays();
         let ages = arrays.age_edges_gyr.len() - 1;
         let mut remaining = 0.0;
-        for (z, weight) in population.metal {
+        for (z, weight) in population.metal_of_mass {
             let row = &arrays.remaining_mass[z * ages..][..population.ages];
             let sum: f64 = row.iter().zip(fractions).map(|(kept, mass)| kept * mass).sum();
             remaining += weight * sum;
@@ -451,11 +453,13 @@ impl ForwardModel {
 }
 
 /// One population, ready to be summed: its history, the number of leading age
-/// bins that hold mass, and its two metallicities with weights.
+/// bins that hold mass, and its two metallicities with weights in its light
+/// and in its surviving mass.
 pub(crate) struct Population {
     pub history: History,
     pub ages: usize,
     pub metal: [(usize, f64); 2],
+    pub metal_of_mass: [(usize, f64); 2],
     pub sampled: Option<Moments>,
 }
 
