@@ -152,6 +152,8 @@ fn spectra_and_likelihoods_come_beside() -> anyhow::Result<()> {
     )?;
     let spectrum = read(&spectra)?;
     assert_eq!(spectrum.rows(), 4);
+    let unit = spectrum.metadata().get("outshine.unit.density").map(String::as_str);
+    assert_eq!(unit, Some("erg/s/cm^2/Angstrom"));
     let first = |name: &str| -> anyhow::Result<Vec<f64>> {
         let lists = spectrum.column(name)?;
         Ok(lists.as_fixed_size_list().value(0).as_primitive::<Float64Type>().values().to_vec())

@@ -11,7 +11,6 @@ use outshine_sps::{
     Workspace,
 };
 use outshine_store::{Table, parquet};
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -176,7 +175,8 @@ impl Photometry {
     }
 
     /// Spectra: `row`, and fixed-size lists `wave_angstrom` and `density`; at
-    /// rest Lsun/Angstrom without IGM, observed erg/s/cm^2/Angstrom.
+    /// rest Lsun/Angstrom without IGM, observed erg/s/cm^2/Angstrom, as the
+    /// file's `outshine.unit.density` says.
     ///
     /// # Errors
     /// [`StageError`], naming the row.
@@ -200,18 +200,14 @@ impl Photometry {
             Frame::Observed => "erg/s/cm^2/Angstrom",
         };
         let of = DataType::FixedSizeList(item.clone(), bins);
-        let with_unit = |name: &str, unit: &str| {
-            let metadata = HashMap::from([("unit".to_owned(), unit.to_owned())]);
-            Field::new(name, of.clone(), false).with_metadata(metadata)
-        };
         let schema = Arc::new(Schema::new(vec![
             Field::new("row", DataType::UInt64, false),
-            with_unit("wave_angstrom", "Angstrom"),
-            with_unit("density", unit),
+            Field::new("wave_angstrom", of.clone(), false),
+            Field::new("density", of, false),
         ]));
         let rows = UInt64Array::from_iter_values(0..self.populations.len() as u64);
         let columns: Vec<ArrayRef> = vec![Arc::new(rows), list(waves)?, list(densities)?];
         let batch = RecordBatch::try_new(schema.clone(), columns)?;
-        Ok(parquet::encode(&schema, &[batch], &[], 256)?)
+        Ok(parquet::encode(&schema, &[batch], &[("outshine.unit.density", unit)], 256)?)
     }
 }
