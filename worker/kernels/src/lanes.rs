@@ -17,7 +17,8 @@ pub fn exp_f32(x: f32) -> f32 {
     let x = x.clamp(-87.0, 88.0);
     // Round to the nearest integer by adding and removing 1.5 * 2^23.
     const MAGIC: f32 = 12_582_912.0;
-    let n = (x * LOG2_E + MAGIC) - MAGIC;
+    let shifted = x * LOG2_E + MAGIC;
+    let n = shifted - MAGIC;
     let r = (x - n * LN2_HI) - n * LN2_LO;
     // Taylor polynomial to order 7 on |r| <= ln(2) / 2: truncation below 6e-9.
     let p = 1.0 / 5040.0;
@@ -28,7 +29,9 @@ pub fn exp_f32(x: f32) -> f32 {
     let p = p * r + 0.5;
     let p = p * r + 1.0;
     let p = p * r + 1.0;
-    let scale = f32::from_bits(((n as i32 + 127) << 23) as u32);
+    // The low bits of `shifted` hold n in two's complement.
+    let bits = shifted.to_bits().wrapping_sub(MAGIC.to_bits());
+    let scale = f32::from_bits(bits.wrapping_add(127) << 23);
     p * scale
 }
 
