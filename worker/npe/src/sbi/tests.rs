@@ -69,6 +69,12 @@ fn exact_noise(model: &PublishedModel, context: &[f32], theta: &[f64]) -> (Vec<f
     (z, log_det)
 }
 
+fn exact_log_prob(model: &PublishedModel, context: &[f32], theta: &[f64]) -> f64 {
+    let (z, log_det) = exact_noise(model, context, theta);
+    let half_ln_tau = 0.5 * std::f64::consts::TAU.ln();
+    log_det - z.iter().map(|z| 0.5 * z * z + half_ln_tau).sum::<f64>()
+}
+
 /// Theta of one noise vector in double precision, by d dense passes per block.
 fn exact_theta(model: &PublishedModel, context: &[f32], noise: &[f32]) -> Vec<f64> {
     let mut z: Vec<f64> = noise.iter().map(|&z| f64::from(z)).collect();
@@ -204,10 +210,8 @@ fn single_precision_is_enough_for_fifteen_blocks_of_500_units() {
             let spread = (variance / many as f64).sqrt();
             worst = worst.max((theta[k * d + i] - exact[i]).abs() / spread);
         }
-        let (z, log_det) = exact_noise(&model, &context, &theta[k * d..(k + 1) * d]);
-        let tau = std::f64::consts::TAU;
-        let normal: f64 = z.iter().map(|z| -0.5 * z * z - 0.5 * tau.ln()).sum();
-        worst_log_prob = worst_log_prob.max((log_prob[k] - normal - log_det).abs());
+        let exact = exact_log_prob(&model, &context, &theta[k * d..(k + 1) * d]);
+        worst_log_prob = worst_log_prob.max((log_prob[k] - exact).abs());
     }
     println!("15 x 500: theta {worst:.2e} of its spread, log_prob {worst_log_prob:.2e}");
     assert!(worst < TOLERANCE && worst_log_prob < TOLERANCE, "{worst} {worst_log_prob}");
@@ -373,7 +377,22 @@ fn the_papers_public_network_gives_sbis_draws() {
         (model.blocks(), model.hidden(), model.dims(), model.context_len()),
         (5, 128, 7, 39)
     );
-    let deviations = Vectors::from_bytes(&read(VECTORS), &model).unwrap().check(&model).unwrap();
+    let vectors = Vectors::from_bytes(&read(VECTORS), &model).unwrap();
+    let deviations = vectors.check(&model).unwrap();
     println!("{deviations}");
     assert!(deviations.beyond().is_empty(), "{deviations}");
+
+    // Of the deviation of ln p, what is ours: that from double precision.
+    let sampler = Sampler::new(&model);
+    let mut scratch = Scratch::default();
+    let mut worst = 0.0f64;
+    for (context, theta) in vectors.context.chunks(39).zip(vectors.true_theta.chunks(7)) {
+        let theta: Vec<f64> = theta.iter().map(|&x| f64::from(x)).collect();
+        let exact = exact_log_prob(&model, context, &theta);
+        let mut log_prob = [0.0];
+        sampler.log_prob(context, &theta, &mut scratch, &mut log_prob).unwrap();
+        worst = worst.max((log_prob[0] - exact).abs() / (exact.abs() / 10.0).max(1.0));
+    }
+    println!("log_prob {worst:.2e} from double precision");
+    assert!(worst < TOLERANCE, "{worst}");
 }

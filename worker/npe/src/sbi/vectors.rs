@@ -18,10 +18,10 @@ pub struct Vectors {
     pixels: usize,
     draws: usize,
     dims: usize,
-    context: Vec<f32>,
+    pub(super) context: Vec<f32>,
     base_noise: Vec<f32>,
     pub(super) theta: Vec<f32>,
-    true_theta: Vec<f32>,
+    pub(super) true_theta: Vec<f32>,
     pub(super) log_prob_true_theta: Vec<f32>,
 }
 
