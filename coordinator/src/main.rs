@@ -38,6 +38,10 @@ enum Command {
     #[cfg(feature = "local")]
     #[command(subcommand)]
     Noise(commands::science::Noise),
+    /// Published estimators.
+    #[cfg(feature = "local")]
+    #[command(subcommand)]
+    Model(commands::science::Model),
 }
 
 #[tokio::main]
@@ -55,6 +59,8 @@ async fn main() -> std::process::ExitCode {
         Command::Ssp(c) => commands::science::ssp(&c),
         #[cfg(feature = "local")]
         Command::Noise(c) => commands::science::noise(&c),
+        #[cfg(feature = "local")]
+        Command::Model(c) => commands::science::model(&c),
     };
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,

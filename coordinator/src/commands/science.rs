@@ -169,6 +169,38 @@ pub enum Noise {
     },
 }
 
+/// Estimators trained with the Python package sbi: folders of `model.json`,
+/// `model.safetensors` and `vectors.safetensors`.
+#[derive(Subcommand)]
+pub enum Model {
+    /// Read a folder, compare it with its vectors and write a normalised copy
+    /// with digests.
+    Import {
+        /// The folder; its `vectors.safetensors` may be missing.
+        folder: PathBuf,
+        /// The folder to write; must not exist.
+        out: PathBuf,
+    },
+    /// Compute a folder's vectors again: largest deviation of every parameter,
+    /// in units of its spread, and of log_prob (where |log_prob| > 10, in units of
+    /// a tenth of it). More than 0.001 is an error.
+    Check {
+        /// The folder.
+        folder: PathBuf,
+    },
+}
+
+pub fn model(command: &Model) -> anyhow::Result<()> {
+    match command {
+        Model::Import { folder, out } => {
+            print!("{}", tools::import_model(folder, out)?);
+            println!("{}", out.display());
+        }
+        Model::Check { folder } => print!("{}", tools::check_model(folder)?),
+    }
+    Ok(())
+}
+
 pub fn photometry(arguments: &Photometry) -> anyhow::Result<()> {
     let name = arguments.parameters.display().to_string();
     let bytes = std::fs::read(&arguments.parameters).with_context(|| name.clone())?;

@@ -17,7 +17,8 @@ pub fn exp_f32(x: f32) -> f32 {
     let x = x.clamp(-87.0, 88.0);
     // Round to the nearest integer by adding and removing 1.5 * 2^23.
     const MAGIC: f32 = 12_582_912.0;
-    let n = (x * LOG2_E + MAGIC) - MAGIC;
+    let shifted = x * LOG2_E + MAGIC;
+    let n = shifted - MAGIC;
     let r = (x - n * LN2_HI) - n * LN2_LO;
     // Taylor polynomial to order 7 on |r| <= ln(2) / 2: truncation below 6e-9.
     let p = 1.0 / 5040.0;
@@ -28,7 +29,9 @@ pub fn exp_f32(x: f32) -> f32 {
     let p = p * r + 0.5;
     let p = p * r + 1.0;
     let p = p * r + 1.0;
-    let scale = f32::from_bits(((n as i32 + 127) << 23) as u32);
+    // The low bits of `shifted` hold n in two's complement.
+    let bits = shifted.to_bits().wrapping_sub(MAGIC.to_bits());
+    let scale = f32::from_bits(bits.wrapping_add(127) << 23);
     p * scale
 }
 
@@ -104,9 +107,44 @@ pub fn asinh_f32(x: f32) -> f32 {
     ln_f32(a + (a * a + 1.0).sqrt()).copysign(x)
 }
 
+/// ln(1 + e^x) in single precision; relative error below 4e-7 for x > -87,
+/// in the tails too: e^x far below zero, x far above.
+#[inline(always)]
+#[must_use]
+pub fn softplus_f32(x: f32) -> f32 {
+    // max(x, 0) + ln(1 + e) with e = e^-|x|: ln(1 + e) = 2 atanh(s), s = e / (2 + e).
+    let e = exp_f32(-x.abs());
+    let s = e / (2.0 + e);
+    let z = s * s;
+    // Series of atanh to order 15 on s <= 1/3: truncation below 3e-9.
+    let p = 2.0 / 15.0;
+    let p = p * z + 2.0 / 13.0;
+    let p = p * z + 2.0 / 11.0;
+    let p = p * z + 2.0 / 9.0;
+    let p = p * z + 2.0 / 7.0;
+    let p = p * z + 2.0 / 5.0;
+    let p = p * z + 2.0 / 3.0;
+    let p = p * z * s + 2.0 * s;
+    x.max(0.0) + p
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn softplus_matches_libm() {
+        let mut worst = 0.0f64;
+        for i in -8600..8600 {
+            let x = (f64::from(i) * 0.01 + 0.001_3) as f32;
+            let e = libm::exp(-f64::from(x).abs());
+            let exact = f64::from(x).max(0.0) + libm::log1p(e);
+            worst = worst.max((f64::from(softplus_f32(x)) / exact - 1.0).abs());
+        }
+        assert!(worst < 4e-7, "{worst}");
+        assert_eq!(softplus_f32(1e30), 1e30);
+        assert!(softplus_f32(-1e30) < 1e-37);
+    }
 
     #[test]
     fn exponentials_match_libm() {

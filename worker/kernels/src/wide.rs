@@ -107,6 +107,18 @@ fn decay_body(values: &mut [f32], decay: &[f32], strength: f32) {
     }
 }
 
+widest! {
+    /// `values[j] = tanh(values[j])`, by [`lanes::tanh_f32`].
+    pub fn tanh(values: &mut [f32]) => tanh_body
+}
+
+#[inline(always)]
+fn tanh_body(values: &mut [f32]) {
+    for value in values {
+        *value = lanes::tanh_f32(*value);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,6 +167,15 @@ mod tests {
                 *value *= lanes::exp_f32(-0.7 * rate);
             }
             assert!(a.iter().zip(&b).all(|(a, b)| a.to_bits() == b.to_bits()));
+        }
+    }
+
+    #[test]
+    fn hyperbolic_tangents_do_not_depend_on_the_width_of_vectors() {
+        for n in [1, 8, 31, 100] {
+            let (mut a, b) = (numbers(n), numbers(n));
+            tanh(&mut a);
+            assert!(a.iter().zip(&b).all(|(a, b)| a.to_bits() == lanes::tanh_f32(*b).to_bits()));
         }
     }
 }

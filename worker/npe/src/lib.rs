@@ -14,6 +14,9 @@
 //! densities without candle. Every matrix product runs through [`matmul`],
 //! whose result does not depend on the processor, the tile size or the number
 //! of threads. [`diagnostics`] says whether the result is calibrated.
+//!
+//! [`sbi`] reads estimators that the Python package sbi trained, such as the
+//! published one of the paper, and draws from them on the same products.
 
 mod checkpoint;
 mod coordinates;
@@ -22,9 +25,11 @@ mod error;
 mod examples;
 mod features;
 pub mod flow;
+mod lane_group;
 pub mod matmul;
 mod model;
 mod sampler;
+pub mod sbi;
 mod standardisation;
 mod storage;
 #[cfg(test)]

@@ -229,8 +229,10 @@ mod x86 {
     lanes!(__m512, 16, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_set1_ps, _mm512_fmadd_ps);
 }
 
-/// Rows of C above which it pays to copy a panel of B together.
+/// Rows of C above which it pays to copy a panel of B together, unless its
+/// rows lie within so few panels' widths of each other.
 const PACK_FROM_ROWS: usize = 48;
+const CLOSE_PANELS: usize = 4;
 
 thread_local! {
     static PANEL: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
@@ -274,7 +276,8 @@ unsafe fn columns<V: Lanes, const MR: usize, const NV: usize>(
         return;
     }
     let depth = to - from;
-    let direct = width == full && job.b.cols == 1 && job.m < PACK_FROM_ROWS;
+    let close = job.m < PACK_FROM_ROWS || job.b.rows <= CLOSE_PANELS * full;
+    let direct = width == full && job.b.cols == 1 && close;
     let (b, b_rows) = if direct {
         (&job.b.data[from * job.b.rows + j..], job.b.rows)
     } else {
@@ -291,7 +294,12 @@ unsafe fn columns<V: Lanes, const MR: usize, const NV: usize>(
     let a = &job.a.data[from * job.a.cols..];
     let mut i = 0;
     while i < job.m {
-        let rows = (job.m - i).min(MR);
+        let rows = match job.m - i {
+            left if left >= MR => MR,
+            4.. => 4,
+            2.. => 2,
+            _ => 1,
+        };
         let mut edge = [0.0f32; 256];
         let in_place = width == full;
         let (target, target_width) = if in_place {
@@ -308,23 +316,17 @@ unsafe fn columns<V: Lanes, const MR: usize, const NV: usize>(
         unsafe {
             let a = a.as_ptr().add(i * job.a.rows);
             let b = b.as_ptr();
-            if rows == MR {
-                tile::<V, MR, NV>(
-                    depth,
-                    a,
-                    job.a.rows,
-                    job.a.cols,
-                    b,
-                    b_rows,
-                    target,
-                    target_width,
-                );
-            } else {
-                for r in 0..rows {
-                    let a = a.add(r * job.a.rows);
-                    let target = target.add(r * target_width);
-                    tile::<V, 1, NV>(depth, a, 0, job.a.cols, b, b_rows, target, target_width);
-                }
+            let (a_rows, a_cols) = (job.a.rows, job.a.cols);
+            macro_rules! tile {
+                ($rows:expr) => {
+                    tile::<V, $rows, NV>(depth, a, a_rows, a_cols, b, b_rows, target, target_width)
+                };
+            }
+            match rows {
+                _ if rows == MR => tile!(MR),
+                4 => tile!(4),
+                2 => tile!(2),
+                _ => tile!(1),
             }
         }
         if !in_place {

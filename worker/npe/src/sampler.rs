@@ -13,14 +13,13 @@ use crate::flow::Architecture;
 use crate::flow::maf::LAYERS;
 use crate::flow::masks::BlockMask;
 use crate::flow::ops::log_scale;
+use crate::lane_group::{LANES, layer};
 use crate::matmul::{Level, Skip, View, multiply_add};
 use crate::model::Model;
 use crate::standardisation::Standardisation;
 use outshine_kernels::random::Stream;
 use outshine_kernels::{lanes, scalar};
 
-/// Draws that go through the flow together.
-const LANES: usize = 64;
 /// Bound of the unbounded coordinates in noise space and between blocks.
 const WIDEST: f32 = 1e6;
 
@@ -274,15 +273,11 @@ impl Sampler {
                 }
                 // Shift and raw log scale of this place.
                 let mut outputs = [0.0f32; 2 * LANES];
-                outputs[..LANES].fill(constant.output[place]);
-                outputs[LANES..].fill(constant.output[d + place]);
-                let depth = units.end - free;
-                if depth > 0 {
-                    let data = &block.output[free * 2 * d + place..];
-                    let weights = View { data, rows: d, cols: 2 * d };
-                    let hidden = View::new(&scratch.hidden_2[free * LANES..], LANES);
-                    self.add((2, depth, LANES), weights, hidden, &mut outputs, LANES);
-                }
+                let constants = [constant.output[place], constant.output[d + place]];
+                let hidden = &scratch.hidden_2[free * LANES..units.end * LANES];
+                let data = block.output.get(free * 2 * d + place..).unwrap_or_default();
+                let weights = View { data, rows: d, cols: 2 * d };
+                layer(self.level, &constants, weights, hidden, &mut outputs);
                 let (shift, raw) = outputs.split_at(LANES);
                 let row = block.mask.order[place] * LANES;
                 let z = &scratch.state[row..row + LANES];
@@ -315,20 +310,15 @@ impl Sampler {
         let own = units.start * LANES..units.end * LANES;
 
         let one = &mut hidden_1[own.clone()];
-        for (row, value) in one.chunks_exact_mut(LANES).zip(&constant.first[units.clone()]) {
-            row.fill(*value);
-        }
         let weights = View { data: &block.seen[units.start..], rows: 1, cols: h };
-        self.add((units.len(), degree, LANES), weights, View::new(placed, LANES), one, LANES);
+        let below = &placed[..degree * LANES];
+        layer(self.level, &constant.first[units.clone()], weights, below, one);
         relu(one);
 
         let two = &mut hidden_2[own];
-        for (row, value) in two.chunks_exact_mut(LANES).zip(&constant.second[units.clone()]) {
-            row.fill(*value);
-        }
         let weights = View { data: &block.second[free * h + units.start..], rows: 1, cols: h };
-        let below = View::new(&hidden_1[free * LANES..units.end * LANES], LANES);
-        self.add((units.len(), units.end - free, LANES), weights, below, two, LANES);
+        let below = &hidden_1[free * LANES..units.end * LANES];
+        layer(self.level, &constant.second[units], weights, below, two);
         relu(two);
     }
 

@@ -64,6 +64,32 @@ impl Arrays {
         finite(what, name, values.collect(), f64::is_finite)
     }
 
+    pub(crate) fn put_i64(&mut self, name: &str, shape: Vec<usize>, values: &[i64]) {
+        let bytes = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        self.entries.insert(name.into(), (Dtype::I64, shape, bytes));
+    }
+
+    pub(crate) fn take_i64(
+        &mut self,
+        what: &'static str,
+        name: &str,
+        shape: &[usize],
+    ) -> Result<Vec<i64>, NpeError> {
+        let bytes = self.take(what, name, Dtype::I64, shape)?;
+        let value = |b: &[u8]| i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]);
+        Ok(bytes.chunks_exact(8).map(value).collect())
+    }
+
+    /// Names, ascending.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// Shape of an array that is there.
+    pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.entries.get(name).map(|(_, shape, _)| shape.as_slice())
+    }
+
     fn take(
         &mut self,
         what: &'static str,
@@ -97,13 +123,39 @@ impl Arrays {
         let sha256 = self.digest(&content);
         let envelope = Envelope { format: format.into(), version, sha256, content };
         let json = serde_json::to_string(&envelope).expect("plain data is always JSON");
+        self.serialize(Some(HashMap::from([(ENTRY.to_string(), json)])))
+    }
+
+    /// A safetensors file of the arrays alone, as other programs write and read them.
+    pub(crate) fn to_plain_bytes(&self) -> Vec<u8> {
+        self.serialize(None)
+    }
+
+    fn serialize(&self, metadata: Option<HashMap<String, String>>) -> Vec<u8> {
         let views = self.entries.iter().map(|(name, (dtype, shape, bytes))| {
             let view = TensorView::new(*dtype, shape.clone(), bytes)
                 .expect("shapes are made together with their bytes");
             (name.as_str(), view)
         });
-        safetensors::serialize(views, Some(HashMap::from([(ENTRY.to_string(), json)])))
-            .expect("views are valid")
+        safetensors::serialize(views, metadata).expect("views are valid")
+    }
+
+    /// Reads the arrays of any safetensors file.
+    pub(crate) fn from_plain_bytes(what: &'static str, bytes: &[u8]) -> Result<Self, NpeError> {
+        let file = SafeTensors::deserialize(bytes).map_err(|e| NpeError::Unreadable {
+            what,
+            why: format!("not a whole safetensors file ({e})"),
+        })?;
+        Ok(Self::of(&file))
+    }
+
+    fn of(file: &SafeTensors<'_>) -> Self {
+        let entries = file
+            .tensors()
+            .into_iter()
+            .map(|(name, v)| (name, (v.dtype(), v.shape().to_vec(), v.data().to_vec())))
+            .collect();
+        Self { entries }
     }
 
     /// Reads a file back, checking format, version and checksum.
@@ -133,12 +185,7 @@ impl Arrays {
         }
         let content: T =
             serde_json::from_value(head.content).map_err(|e| bad(format!("metadata: {e}")))?;
-        let entries = file
-            .tensors()
-            .into_iter()
-            .map(|(name, v)| (name, (v.dtype(), v.shape().to_vec(), v.data().to_vec())))
-            .collect();
-        let arrays = Self { entries };
+        let arrays = Self::of(&file);
         if arrays.digest(&content) != head.sha256 {
             return Err(bad("its checksum does not match: the file is corrupt".into()));
         }

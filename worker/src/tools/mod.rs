@@ -2,10 +2,12 @@
 
 mod parameters;
 mod photometry;
+mod published;
 
 pub use outshine_sps::{AgeBinning, DspsOptions, IgmModel, MetallicityScale, ModelOptions};
 pub use outshine_sps::{Frame, import_bagpipes, import_dsps};
 pub use photometry::Photometry;
+pub use published::{check_model, import_model};
 
 use crate::stages::StageError;
 use bytes::Bytes;
