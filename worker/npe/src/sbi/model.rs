@@ -177,14 +177,14 @@ impl PublishedModel {
         (&self.card.context, &self.card.source)
     }
 
-    /// The box that training draws came from: low and high, [d] each. The flow
+    /// The box that training draws came from: low and high, (d) each. The flow
     /// leaks beyond it; sbi rejects such draws.
     #[must_use]
     pub fn prior(&self) -> (&[f64], &[f64]) {
         (&self.card.box_prior_low, &self.card.box_prior_high)
     }
 
-    /// Whether `theta`, [d], lies in the prior box.
+    /// Whether `theta`, (d), lies in the prior box.
     #[must_use]
     pub fn prior_contains(&self, theta: &[f64]) -> bool {
         let (low, high) = self.prior();

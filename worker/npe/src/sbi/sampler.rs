@@ -107,7 +107,7 @@ impl Sampler {
 
     /// Draws `n` points from p(theta | context), [n, d] row-major into `out`.
     ///
-    /// `context`: [C]. Draw k takes the numbers k d .. (k + 1) d of `stream`'s
+    /// `context`: (C). Draw k takes the numbers k d .. (k + 1) d of `stream`'s
     /// normals. Draws may lie outside the prior box:
     /// [`PublishedModel::prior_contains`].
     ///
@@ -127,7 +127,7 @@ impl Sampler {
 
     /// The theta that each base noise stands for.
     ///
-    /// `context`: [C]; `noise` and `out`: [n, d] row-major, any n.
+    /// `context`: (C); `noise` and `out`: [n, d] row-major, any n.
     ///
     /// # Errors
     /// [`NpeError::Length`] for slices of the wrong length, [`NpeError::Pixel`]
@@ -161,7 +161,7 @@ impl Sampler {
 
     /// The base noise of each theta, and ln |dz / dtheta|.
     ///
-    /// `context`: [C]; `theta`, `noise`: [n, d] row-major; `log_det`: [n].
+    /// `context`: (C); `theta`, `noise`: [n, d] row-major; `log_det`: (n).
     ///
     /// # Errors
     /// As [`Sampler::theta_of_noise`].
@@ -197,7 +197,7 @@ impl Sampler {
 
     /// ln p(theta | context) per point, a density in theta; NaN where theta is.
     ///
-    /// `context`: [C]; `theta`: [n, d] row-major; `out`: [n]. The flow's own
+    /// `context`: (C); `theta`: [n, d] row-major; `out`: (n). The flow's own
     /// density: it knows nothing of the prior box.
     ///
     /// # Errors

@@ -44,7 +44,7 @@ pub struct Deviations {
 impl Vectors {
     /// Reads `vectors.safetensors` (float32): `context` [pixels, C],
     /// `base_noise` and `theta` [pixels, draws, d], `true_theta` [pixels, d],
-    /// `log_prob_true_theta` [pixels].
+    /// `log_prob_true_theta` (pixels).
     ///
     /// # Errors
     /// [`NpeError::Unreadable`] naming the tensor that does not fit the model.
@@ -206,6 +206,7 @@ impl fmt::Display for Deviations {
         for (name, spread, worst) in &self.theta {
             writeln!(f, "{name:<20}  {worst:.2e} of its spread, {spread:.4}")?;
         }
-        writeln!(f, "{:<20}  {:.2e}", "log_prob", self.log_prob)
+        let unit = "nat; where |ln p| is above 10, of a tenth of it";
+        writeln!(f, "{:<20}  {:.2e} {unit}", "log_prob", self.log_prob)
     }
 }
