@@ -4,8 +4,8 @@
     python3 -m venv VENV && VENV/bin/pip install torch==2.8.0 sbi==0.23.3 safetensors
     cargo build --release -p outshine-npe --example published_speed
     EXAMPLE=target/release/examples/published_speed
-    $EXAMPLE export 15 500 /tmp/maf        # or any folder with model.safetensors
-    VENV/bin/python published_speed.py /tmp/maf -- $EXAMPLE time /tmp/maf
+    $EXAMPLE export 15 500 maf             # or any folder with model.safetensors
+    VENV/bin/python published_speed.py maf -- $EXAMPLE time maf
 
 What follows `--` is a command that prints a line `RATE published NAME NUMBER`:
 our milliseconds per pixel on one core. Rounds of both alternate, so that
