@@ -130,7 +130,7 @@ impl Science {
     }
 
     /// The forward model for many simulations, over the prior's redshifts and
-    /// attenuations. Made on the first call: about a second and 200 MB for 19 bands.
+    /// attenuations. Made on the first call: about a second and 300 MB for 19 bands.
     ///
     /// # Errors
     /// [`StageError::Campaign`] when the prior leaves what can be tabulated.

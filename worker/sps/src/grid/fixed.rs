@@ -9,7 +9,7 @@ use crate::sfh::Parameters;
 use outshine_kernels::scalar;
 use std::sync::Arc;
 
-/// A table at one redshift; about 2 ms to make, 0.2 MB for 19 bands.
+/// A table at one redshift; about a millisecond to make, 0.3 MB for 19 bands.
 pub struct FixedRedshift {
     basis: Arc<Basis>,
     redshift: f64,

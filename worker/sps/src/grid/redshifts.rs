@@ -13,7 +13,7 @@ use outshine_kernels::scalar;
 const STEP: f64 = 0.0025;
 
 /// Tables at redshifts spread evenly in ln(1 + z), linear in between. Shared
-/// between threads; about 0.2 MB per redshift and 19 bands, 200 per unit of ln(1 + z).
+/// between threads; about 0.3 MB per redshift and 19 bands, 400 per unit of ln(1 + z).
 pub struct RedshiftGrid {
     basis: Basis,
     ln_first: f64,
