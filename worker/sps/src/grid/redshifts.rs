@@ -5,7 +5,7 @@ use super::{Refined, Scratch};
 use crate::cosmology;
 use crate::error::SpsError;
 use crate::igm::LYMAN_ALPHA_ANGSTROM;
-use crate::model::{Components, Derived, Population, Z_MAX, njy_per_lsun_at};
+use crate::model::{Derived, Population, Z_MAX, njy_per_lsun_at};
 use crate::sfh::Parameters;
 use outshine_kernels::scalar;
 
@@ -238,11 +238,5 @@ impl RedshiftGrid {
     pub fn products_per_simulation(&self) -> usize {
         // Two redshifts and two metallicities.
         4 * self.basis.ages * self.basis.nodes.stride
-    }
-
-    /// The components in the fluxes.
-    #[must_use]
-    pub fn components(&self) -> Components {
-        self.basis.components
     }
 }

@@ -347,10 +347,7 @@ impl ForwardModel {
     ) -> Result<Derived, SpsError> {
         assert_eq!(flux_njy.len(), self.bands.len(), "one flux per band");
         self.check_components(components)?;
-        let mut fractions = std::mem::take(&mut w.fractions);
-        let population = self.population(p, &mut fractions);
-        w.fractions = fractions;
-        let population = population?;
+        let population = self.population(p, &mut w.fractions)?;
 
         // The uniform bins that any band sees.
         let ln_one_plus_z = scalar::ln_1p(p.redshift);

@@ -39,10 +39,7 @@ impl ForwardModel {
         w: &mut Workspace,
     ) -> Result<Spectrum, SpsError> {
         self.check_components(components)?;
-        let mut fractions = std::mem::take(&mut w.fractions);
-        let population = self.population(p, &mut fractions);
-        w.fractions = fractions;
-        let population = population?;
+        let population = self.population(p, &mut w.fractions)?;
         let (tail, waves) = (self.tail, w.spectrum.len());
         self.emerge(p.a_v, components, &population, (tail, waves), w);
         let mut density: Vec<f64> = w.spectrum[tail..].iter().map(|&v| f64::from(v)).collect();
@@ -92,11 +89,11 @@ impl ForwardModel {
             _ => 0,
         };
         let all = population.ages;
-        self.sum_ages(population, (young, all), has_gas, from..to, &w.fractions, &mut w.weights, {
-            &mut w.spectrum[from..to]
-        });
+        let (fractions, weights) = (w.fractions.as_slice(), &mut w.weights);
+        let spectrum = &mut w.spectrum[from..to];
+        self.sum_ages(population, (young, all), has_gas, from..to, fractions, weights, spectrum);
         if has_gas {
-            sum_lines(&self.gas, &w.fractions[..all], population.metal, &mut w.lines);
+            sum_lines(&self.gas, &fractions[..all], population.metal, &mut w.lines);
         } else {
             w.lines.fill(0.0);
         }
@@ -106,15 +103,13 @@ impl ForwardModel {
         let mut absorbed = 0.0;
         let strength = a_v as f32;
         let diffuse = &self.screens.diffuse.bins[from..to];
-        absorbed += self.attenuate(&mut w.spectrum[from..to], diffuse, strength, from, reemits);
+        absorbed += self.attenuate(spectrum, diffuse, strength, from, reemits);
         if let Some((_, screen)) = self.screens.young.as_ref().filter(|_| young > 0) {
-            let (spectrum, weights) = (&mut w.young[from..to], &mut w.weights);
-            self.sum_ages(population, (0, young), has_gas, from..to, &w.fractions, weights, {
-                &mut *spectrum
-            });
-            absorbed += self.attenuate(spectrum, &screen.bins[from..to], strength, from, reemits);
-            for (sum, young) in w.spectrum[from..to].iter_mut().zip(&w.young[from..to]) {
-                *sum += young;
+            let inside = &mut w.young[from..to];
+            self.sum_ages(population, (0, young), has_gas, from..to, fractions, weights, inside);
+            absorbed += self.attenuate(inside, &screen.bins[from..to], strength, from, reemits);
+            for (sum, young) in spectrum.iter_mut().zip(inside) {
+                *sum += *young;
             }
         }
         for (line, &decay) in w.lines.iter_mut().zip(&self.screens.of_gas().lines) {
