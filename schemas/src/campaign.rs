@@ -88,13 +88,16 @@ pub struct Field {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Simulate {
-    /// Number of simulations.
+    /// Number of simulations: those of one epoch of training.
     pub count: u64,
+    /// Whether every epoch of training makes new ones, as it goes, instead of
+    /// observing those of the first epoch anew.
+    pub fresh: bool,
 }
 
 impl Default for Simulate {
     fn default() -> Self {
-        Self { count: 100_000 }
+        Self { count: 100_000, fresh: true }
     }
 }
 

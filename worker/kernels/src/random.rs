@@ -58,6 +58,13 @@ impl Stream {
         self.rng.next_u64()
     }
 
+    /// Fills `words` with random bits, 32 each.
+    pub fn fill(&mut self, words: &mut [u32]) {
+        for word in words {
+            *word = self.rng.next_u32();
+        }
+    }
+
     /// Uniform on the open interval (0, 1): never 0, never 1.
     pub fn uniform(&mut self) -> f64 {
         ((self.bits() >> 12) as f64 + 0.5) * (1.0 / (1u64 << 52) as f64)

@@ -119,6 +119,77 @@ fn tanh_body(values: &mut [f32]) {
     }
 }
 
+widest! {
+    /// `values[j] = exp(-limit tanh(values[j] / limit))`: one over the stretch of
+    /// a raw log scale.
+    pub fn bounded_decay(values: &mut [f32], limit: f32) => bounded_decay_body
+}
+
+#[inline(always)]
+fn bounded_decay_body(values: &mut [f32], limit: f32) {
+    for value in values {
+        *value = lanes::exp_f32(-(limit * lanes::tanh_f32(*value / limit)));
+    }
+}
+
+widest! {
+    /// `values[j] = silu(values[j])`, by [`lanes::silu_f32`].
+    pub fn silu(values: &mut [f32]) => silu_body
+}
+
+#[inline(always)]
+fn silu_body(values: &mut [f32]) {
+    for value in values {
+        *value = lanes::silu_f32(*value);
+    }
+}
+
+widest! {
+    /// `gradient[j] *= slope of silu at values[j]`, by [`lanes::silu_slope_f32`].
+    ///
+    /// # Panics
+    /// When the slices differ in length.
+    pub fn silu_gradient(values: &[f32], gradient: &mut [f32]) => silu_gradient_body
+}
+
+#[inline(always)]
+fn silu_gradient_body(values: &[f32], gradient: &mut [f32]) {
+    assert_eq!(values.len(), gradient.len(), "one slope per value");
+    for (value, gradient) in values.iter().zip(gradient) {
+        *gradient *= lanes::silu_slope_f32(*value);
+    }
+}
+
+widest! {
+    /// `out[j]` = the standard normal number of `bits[j]`, by [`lanes::normal_from_bits`].
+    ///
+    /// # Panics
+    /// When the slices differ in length.
+    pub fn normals(bits: &[u32], out: &mut [f32]) => normals_body
+}
+
+#[inline(always)]
+fn normals_body(bits: &[u32], out: &mut [f32]) {
+    assert_eq!(bits.len(), out.len(), "one number per word");
+    for (bits, out) in bits.iter().zip(out) {
+        *out = lanes::normal_from_bits(*bits);
+    }
+}
+
+widest! {
+    /// `values[j] = low + (high - low) Phi(values[j])`, inside the two bounds.
+    pub fn normal_to_range(values: &mut [f32], low: f32, high: f32) => normal_to_range_body
+}
+
+#[inline(always)]
+fn normal_to_range_body(values: &mut [f32], low: f32, high: f32) {
+    for value in values {
+        // Off the ends by the smallest step that training knows.
+        let fraction = lanes::normal_cdf_f32(*value).clamp(1e-9, 1.0 - 6e-8);
+        *value = (low + (high - low) * fraction).clamp(low, high);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,6 +238,31 @@ mod tests {
                 *value *= lanes::exp_f32(-0.7 * rate);
             }
             assert!(a.iter().zip(&b).all(|(a, b)| a.to_bits() == b.to_bits()));
+        }
+    }
+
+    #[test]
+    fn units_and_normals_do_not_depend_on_the_width_of_vectors() {
+        let same = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits());
+        for n in [1, 8, 31, 100] {
+            let x = numbers(n);
+            let (mut a, mut b) = (x.clone(), x.clone());
+            silu(&mut a);
+            silu_body(&mut b);
+            assert!(same(&a, &b));
+            silu_gradient(&x, &mut a);
+            silu_gradient_body(&x, &mut b);
+            assert!(same(&a, &b));
+            bounded_decay(&mut a, 2.0);
+            bounded_decay_body(&mut b, 2.0);
+            assert!(same(&a, &b));
+            let bits: Vec<u32> = (0..n as u32).map(|i| i.wrapping_mul(2_654_435_761)).collect();
+            normals(&bits, &mut a);
+            normals_body(&bits, &mut b);
+            assert!(same(&a, &b));
+            normal_to_range(&mut a, -2.0, 3.0);
+            normal_to_range_body(&mut b, -2.0, 3.0);
+            assert!(same(&a, &b) && a.iter().all(|v| *v > -2.0 && *v < 3.0));
         }
     }
 

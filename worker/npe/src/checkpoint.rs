@@ -1,13 +1,8 @@
 //! Everything that training needs to go on where it stopped.
 
-use crate::coordinates::Coordinates;
+use crate::density::{Density, DensitySpec, NAMES, Target};
 use crate::error::NpeError;
-use crate::features::FeatureSpec;
-use crate::flow::Architecture;
-use crate::model::{
-    Model, TrainingFacts, check_shape, put_standardisation, put_weights, take_standardisation,
-    take_weights,
-};
+use crate::model::{Model, TrainingFacts};
 use crate::standardisation::Standardisation;
 use crate::storage::Arrays;
 use crate::train::TrainConfig;
@@ -15,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 const FORMAT: &str = "outshine-checkpoint";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const WHAT: &str = "checkpoint";
 
 /// One finished epoch.
@@ -36,11 +31,18 @@ pub struct EpochRecord {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
     pub(crate) state: State,
-    pub(crate) standardisation: Standardisation,
-    pub(crate) weights: Vec<Vec<f32>>,
-    pub(crate) first_moment: Vec<Vec<f32>>,
-    pub(crate) second_moment: Vec<Vec<f32>>,
-    pub(crate) best_weights: Vec<Vec<f32>>,
+    pub(crate) densities: Vec<DensityState>,
+}
+
+/// A density in training.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct DensityState {
+    pub spec: DensitySpec,
+    pub standardisation: Standardisation,
+    pub weights: Vec<Vec<f32>>,
+    pub first_moment: Vec<Vec<f32>>,
+    pub second_moment: Vec<Vec<f32>>,
+    pub best_weights: Vec<Vec<f32>>,
 }
 
 /// The part of a checkpoint that is not arrays.
@@ -48,9 +50,8 @@ pub struct Checkpoint {
 #[serde(deny_unknown_fields)]
 pub(crate) struct State {
     pub config: TrainConfig,
-    pub architecture: Architecture,
-    pub coordinates: Coordinates,
-    pub features: FeatureSpec,
+    pub target: Target,
+    pub densities: Vec<DensitySpec>,
     pub examples: u64,
     /// Optimiser steps taken.
     pub step: u64,
@@ -103,27 +104,27 @@ impl Checkpoint {
             best_epoch: self.state.best_epoch,
             validation_loss: self.best_validation_loss(),
         };
-        Model::new(
-            self.state.architecture,
-            self.state.coordinates.clone(),
-            self.state.features.clone(),
-            self.standardisation.clone(),
-            self.best_weights.clone(),
-            training,
-            provenance,
-        )
+        let densities = self.densities.iter().map(|d| Density {
+            spec: d.spec.clone(),
+            standardisation: d.standardisation.clone(),
+            weights: d.best_weights.clone(),
+        });
+        Model::new(self.state.target.clone(), densities.collect(), training, provenance)
     }
 
     /// The checkpoint as a file: safetensors with versioned JSON metadata.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let shape = &self.state.architecture;
         let mut arrays = Arrays::default();
-        put_standardisation(&mut arrays, shape, &self.standardisation);
-        put_weights(&mut arrays, shape, "now.", &self.weights);
-        put_weights(&mut arrays, shape, "adam_m.", &self.first_moment);
-        put_weights(&mut arrays, shape, "adam_v.", &self.second_moment);
-        put_weights(&mut arrays, shape, "best.", &self.best_weights);
+        for (density, name) in self.densities.iter().zip(NAMES) {
+            let spec = &density.spec;
+            let prefix = |kind: &str| format!("{name}.{kind}");
+            spec.put_standardisation(&mut arrays, &prefix(""), &density.standardisation);
+            spec.put_weights(&mut arrays, &prefix("now."), &density.weights);
+            spec.put_weights(&mut arrays, &prefix("adam_m."), &density.first_moment);
+            spec.put_weights(&mut arrays, &prefix("adam_v."), &density.second_moment);
+            spec.put_weights(&mut arrays, &prefix("best."), &density.best_weights);
+        }
         arrays.to_bytes(FORMAT, VERSION, self.state.clone())
     }
 
@@ -135,20 +136,27 @@ impl Checkpoint {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, NpeError> {
         let (mut arrays, state): (Arrays, State) =
             Arrays::from_bytes(WHAT, FORMAT, VERSION, bytes)?;
-        let shape = state.architecture;
-        check_shape(WHAT, &shape, &state.coordinates, &state.features)?;
+        let bad = |why: &str| Err(NpeError::Unreadable { what: WHAT, why: why.into() });
+        state.target.validate()?;
         state.config.validate()?;
         if state.best_epoch as usize > state.history.len() {
-            let why = "its best epoch lies beyond its history".into();
-            return Err(NpeError::Unreadable { what: WHAT, why });
+            return bad("its best epoch lies beyond its history");
         }
-        Ok(Self {
-            standardisation: take_standardisation(WHAT, &mut arrays, &shape)?,
-            weights: take_weights(WHAT, &mut arrays, &shape, "now.")?,
-            first_moment: take_weights(WHAT, &mut arrays, &shape, "adam_m.")?,
-            second_moment: take_weights(WHAT, &mut arrays, &shape, "adam_v.")?,
-            best_weights: take_weights(WHAT, &mut arrays, &shape, "best.")?,
-            state,
-        })
+        if state.densities != state.target.densities(&state.config)? {
+            return bad("its densities are not those of its settings");
+        }
+        let mut densities = Vec::new();
+        for (spec, name) in state.densities.iter().zip(NAMES) {
+            let prefix = |kind: &str| format!("{name}.{kind}");
+            densities.push(DensityState {
+                spec: spec.clone(),
+                standardisation: spec.take_standardisation(WHAT, &mut arrays, &prefix(""))?,
+                weights: spec.take_weights(WHAT, &mut arrays, &prefix("now."))?,
+                first_moment: spec.take_weights(WHAT, &mut arrays, &prefix("adam_m."))?,
+                second_moment: spec.take_weights(WHAT, &mut arrays, &prefix("adam_v."))?,
+                best_weights: spec.take_weights(WHAT, &mut arrays, &prefix("best."))?,
+            });
+        }
+        Ok(Self { state, densities })
     }
 }

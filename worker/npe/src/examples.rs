@@ -1,5 +1,7 @@
 //! The training set, as the trainer sees it.
 
+use crate::error::NpeError;
+
 /// The epoch that stands for the fixed noise of validation examples.
 pub const HELD_OUT: u64 = u64::MAX;
 
@@ -15,6 +17,16 @@ pub trait Examples: Sync {
     /// Whether there is none.
     fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Called before the examples of `epoch` are asked for, every time when
+    /// training starts or goes on: a training set that is made as it goes can
+    /// make them here, on up to `threads` threads.
+    ///
+    /// # Errors
+    /// [`NpeError::Example`] when they cannot be made.
+    fn begin(&self, _epoch: u64, _threads: usize) -> Result<(), NpeError> {
+        Ok(())
     }
 
     /// Writes example `index` as observed in `epoch` and returns its redshift.

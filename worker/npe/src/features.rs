@@ -23,6 +23,8 @@ use serde::{Deserialize, Serialize};
 const PER_BAND: usize = 4;
 /// Features per object.
 const PER_OBJECT: usize = 3;
+/// Of these, those of the redshift, the last ones.
+const OF_REDSHIFT: usize = 2;
 /// The features described above.
 const VERSION: u32 = 1;
 /// Bounds of a compressed flux ratio: keeps squares of f32 finite.
@@ -87,6 +89,12 @@ impl FeatureSpec {
     #[must_use]
     pub fn len(&self) -> usize {
         PER_BAND * self.bands.len() + PER_OBJECT
+    }
+
+    /// Number of leading features that do not look at the redshift.
+    #[must_use]
+    pub fn without_redshift(&self) -> usize {
+        self.len() - OF_REDSHIFT
     }
 
     /// Whether there is none (never true of a valid specification).

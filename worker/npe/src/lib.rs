@@ -20,6 +20,7 @@
 
 mod checkpoint;
 mod coordinates;
+mod density;
 pub mod diagnostics;
 mod error;
 mod examples;
@@ -38,10 +39,11 @@ mod train;
 
 pub use checkpoint::{Checkpoint, EpochRecord};
 pub use coordinates::Coordinates;
+pub use density::Target;
 pub use error::NpeError;
 pub use examples::{Examples, HELD_OUT};
 pub use features::FeatureSpec;
 pub use model::{Model, TrainingFacts};
-pub use sampler::{Sampler, Scratch};
+pub use sampler::{Object, RedshiftPosterior, Sampler, Scratch, Seen};
 pub use standardisation::Standardisation;
-pub use train::{Progress, Schedule, TrainConfig, train_span};
+pub use train::{FlowKind, Progress, Schedule, TrainConfig, train_span};

@@ -283,12 +283,7 @@ unsafe fn columns<V: Lanes, const MR: usize, const NV: usize>(
     } else {
         panel.clear();
         panel.resize(depth * full, 0.0);
-        for (p, row) in panel.chunks_exact_mut(full).enumerate() {
-            let base = (from + p) * job.b.rows + j * job.b.cols;
-            for (l, slot) in row[..width].iter_mut().enumerate() {
-                *slot = job.b.data[base + l * job.b.cols];
-            }
-        }
+        pack(job, (from, depth), (j, width), panel);
         (panel.as_slice(), full)
     };
     let a = &job.a.data[from * job.a.cols..];
@@ -336,6 +331,27 @@ unsafe fn columns<V: Lanes, const MR: usize, const NV: usize>(
             }
         }
         i += rows;
+    }
+}
+
+/// Copies columns `j..j + width` of rows `from..from + depth` of B together.
+#[inline(always)]
+fn pack(job: &Job<'_>, (from, depth): (usize, usize), (j, width): (usize, usize), to: &mut [f32]) {
+    let (data, rows, cols) = (job.b.data, job.b.rows, job.b.cols);
+    let full = to.len() / depth;
+    if cols == 1 {
+        for (p, row) in to.chunks_exact_mut(full).enumerate() {
+            let base = (from + p) * rows + j;
+            row[..width].copy_from_slice(&data[base..base + width]);
+        }
+        return;
+    }
+    // Down the columns of a transposed matrix, which are contiguous.
+    for l in 0..width {
+        let column = &data[from * rows + (j + l) * cols..];
+        for p in 0..depth {
+            to[p * full + l] = column[p * rows];
+        }
     }
 }
 

@@ -1,18 +1,16 @@
 //! A trained estimator: what is stored and shipped.
 
 use crate::coordinates::Coordinates;
+use crate::density::{Density, DensitySpec, NAMES, Target};
 use crate::error::NpeError;
 use crate::features::FeatureSpec;
-use crate::flow::Architecture;
-use crate::flow::maf::LAYERS;
-use crate::standardisation::Standardisation;
 use crate::storage::{Arrays, sha256_hex};
 use crate::train::TrainConfig;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 const FORMAT: &str = "outshine-npe";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const WHAT: &str = "model";
 
 /// How a model was trained.
@@ -21,26 +19,25 @@ const WHAT: &str = "model";
 pub struct TrainingFacts {
     /// Settings.
     pub config: TrainConfig,
-    /// Simulations, validation included.
+    /// Simulations per epoch, validation included.
     pub examples: u64,
     /// Epochs run.
     pub epochs: u32,
     /// Epoch (from 1) whose weights these are.
     pub best_epoch: u32,
-    /// Mean -ln p(theta | x) over the validation set at that epoch, nats, in the
-    /// bounded coordinates.
+    /// Mean -ln p over the validation set at that epoch, nats, in the bounded
+    /// coordinates: of the parameters given the redshift, plus that of the
+    /// redshift if the model has one.
     pub validation_loss: f64,
 }
 
 /// Weights and everything needed to use them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
-    pub(crate) architecture: Architecture,
-    pub(crate) coordinates: Coordinates,
-    pub(crate) features: FeatureSpec,
-    pub(crate) standardisation: Standardisation,
-    pub(crate) weights: Vec<Vec<f32>>,
-    pub(crate) training: TrainingFacts,
+    pub(crate) target: Target,
+    /// p(parameters | fluxes, redshift), and p(redshift | fluxes) if there is one.
+    pub(crate) densities: Vec<Density>,
+    training: TrainingFacts,
     provenance: BTreeMap<String, String>,
 }
 
@@ -50,9 +47,8 @@ pub struct Model {
 struct Card {
     format: String,
     version: u32,
-    architecture: Architecture,
-    coordinates: Coordinates,
-    features: FeatureSpec,
+    target: Target,
+    densities: Vec<DensitySpec>,
     training: TrainingFacts,
     weights_sha256: String,
     #[serde(default)]
@@ -61,33 +57,36 @@ struct Card {
 
 impl Model {
     pub(crate) fn new(
-        architecture: Architecture,
-        coordinates: Coordinates,
-        features: FeatureSpec,
-        standardisation: Standardisation,
-        weights: Vec<Vec<f32>>,
+        target: Target,
+        densities: Vec<Density>,
         training: TrainingFacts,
         provenance: BTreeMap<String, String>,
     ) -> Self {
-        Self { architecture, coordinates, features, standardisation, weights, training, provenance }
-    }
-
-    /// Size of the flow.
-    #[must_use]
-    pub fn architecture(&self) -> Architecture {
-        self.architecture
+        Self { target, densities, training, provenance }
     }
 
     /// The prior box.
     #[must_use]
     pub fn coordinates(&self) -> &Coordinates {
-        &self.coordinates
+        &self.target.coordinates
+    }
+
+    /// Range of redshifts that training saw.
+    #[must_use]
+    pub fn redshift_range(&self) -> (f64, f64) {
+        self.target.redshift
+    }
+
+    /// Whether it can fit objects of unknown redshift.
+    #[must_use]
+    pub fn knows_redshift(&self) -> bool {
+        self.densities.len() > 1
     }
 
     /// Bands and features.
     #[must_use]
     pub fn features(&self) -> &FeatureSpec {
-        &self.features
+        &self.target.features
     }
 
     /// How it was trained.
@@ -105,27 +104,29 @@ impl Model {
     /// Number of weights, masked ones included.
     #[must_use]
     pub fn weight_count(&self) -> usize {
-        self.weights.iter().map(Vec::len).sum()
+        self.densities.iter().flat_map(|d| &d.weights).map(Vec::len).sum()
     }
 
     /// The arrays, as a safetensors file.
     #[must_use]
     pub fn to_safetensors(&self) -> Vec<u8> {
         let mut arrays = Arrays::default();
-        put_standardisation(&mut arrays, &self.architecture, &self.standardisation);
-        put_weights(&mut arrays, &self.architecture, "", &self.weights);
+        for (density, name) in self.densities.iter().zip(NAMES) {
+            let prefix = format!("{name}.");
+            density.spec.put_standardisation(&mut arrays, &prefix, &density.standardisation);
+            density.spec.put_weights(&mut arrays, &prefix, &density.weights);
+        }
         arrays.to_bytes(FORMAT, VERSION, ())
     }
 
-    /// The card: architecture, coordinates, features, training, provenance.
+    /// The card: target, densities, training, provenance.
     #[must_use]
     pub fn to_json(&self) -> String {
         let card = Card {
             format: FORMAT.into(),
             version: VERSION,
-            architecture: self.architecture,
-            coordinates: self.coordinates.clone(),
-            features: self.features.clone(),
+            target: self.target.clone(),
+            densities: self.densities.iter().map(|d| d.spec.clone()).collect(),
             training: self.training.clone(),
             weights_sha256: sha256_hex(&self.to_safetensors()),
             provenance: self.provenance.clone(),
@@ -159,93 +160,24 @@ impl Model {
         if sha256_hex(safetensors) != card.weights_sha256 {
             return Err(bad("card and weights do not belong together".into()));
         }
-        let shape = card.architecture;
-        check_shape(WHAT, &shape, &card.coordinates, &card.features)?;
+        card.target.validate()?;
         card.training.config.validate()?;
-        let standardisation = take_standardisation(WHAT, &mut arrays, &shape)?;
-        let weights = take_weights(WHAT, &mut arrays, &shape, "")?;
+        if card.densities.is_empty() || card.densities.len() > NAMES.len() {
+            return Err(bad(format!("its card lists {} densities", card.densities.len())));
+        }
+        let mut densities = Vec::new();
+        for (spec, name) in card.densities.into_iter().zip(NAMES) {
+            spec.check(WHAT, &card.target.features)?;
+            let prefix = format!("{name}.");
+            let standardisation = spec.take_standardisation(WHAT, &mut arrays, &prefix)?;
+            let weights = spec.take_weights(WHAT, &mut arrays, &prefix)?;
+            densities.push(Density { spec, standardisation, weights });
+        }
         Ok(Self {
-            architecture: shape,
-            coordinates: card.coordinates,
-            features: card.features,
-            standardisation,
-            weights,
+            target: card.target,
+            densities,
             training: card.training,
             provenance: card.provenance,
         })
     }
-}
-
-/// Checks that stored sizes agree with each other and are sane.
-pub(crate) fn check_shape(
-    what: &'static str,
-    shape: &Architecture,
-    coordinates: &Coordinates,
-    features: &FeatureSpec,
-) -> Result<(), NpeError> {
-    coordinates.validate()?;
-    features.validate()?;
-    let fits = shape.dims == coordinates.len()
-        && shape.features == features.len()
-        && (1..=1024).contains(&shape.blocks)
-        && (shape.dims..=65_536).contains(&shape.hidden);
-    if fits {
-        return Ok(());
-    }
-    let why = format!("architecture {shape:?} does not fit its coordinates and features");
-    Err(NpeError::Unreadable { what, why })
-}
-
-pub(crate) fn put_weights(
-    arrays: &mut Arrays,
-    shape: &Architecture,
-    prefix: &str,
-    weights: &[Vec<f32>],
-) {
-    for (k, values) in weights.iter().enumerate() {
-        let (rows, cols) = shape.layer_shape(k % LAYERS);
-        let name = format!("{prefix}{}", Architecture::layer_name(k / LAYERS, k % LAYERS));
-        arrays.put_f32(&name, vec![rows, cols], values);
-    }
-}
-
-pub(crate) fn take_weights(
-    what: &'static str,
-    arrays: &mut Arrays,
-    shape: &Architecture,
-    prefix: &str,
-) -> Result<Vec<Vec<f32>>, NpeError> {
-    let mut weights = Vec::new();
-    for k in 0..shape.blocks * LAYERS {
-        let (rows, cols) = shape.layer_shape(k % LAYERS);
-        let name = format!("{prefix}{}", Architecture::layer_name(k / LAYERS, k % LAYERS));
-        weights.push(arrays.take_f32(what, &name, &[rows, cols])?);
-    }
-    Ok(weights)
-}
-
-pub(crate) fn put_standardisation(
-    arrays: &mut Arrays,
-    shape: &Architecture,
-    standard: &Standardisation,
-) {
-    let (d, c) = (shape.dims, shape.features);
-    arrays.put_f32("features.mean", vec![c], &standard.mean);
-    arrays.put_f32("features.inverse_scale", vec![c], &standard.inverse_scale);
-    arrays.put_f64("crude.weight", vec![d, c + 1], &standard.weight);
-    arrays.put_f64("crude.spread", vec![d], &standard.spread);
-}
-
-pub(crate) fn take_standardisation(
-    what: &'static str,
-    arrays: &mut Arrays,
-    shape: &Architecture,
-) -> Result<Standardisation, NpeError> {
-    let (d, c) = (shape.dims, shape.features);
-    Ok(Standardisation {
-        mean: arrays.take_f32(what, "features.mean", &[c])?,
-        inverse_scale: arrays.take_f32(what, "features.inverse_scale", &[c])?,
-        weight: arrays.take_f64(what, "crude.weight", &[d, c + 1])?,
-        spread: arrays.take_f64(what, "crude.spread", &[d])?,
-    })
 }

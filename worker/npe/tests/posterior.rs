@@ -4,18 +4,23 @@
 
 mod common;
 
-use common::{Linear, coordinates, small, train};
+use common::{Linear, coordinates, draws, small, small_maf, train};
 use outshine_kernels::random::{Purpose, Stream};
-use outshine_npe::{Checkpoint, Model, NpeError, Sampler, Scratch};
+use outshine_npe::{Checkpoint, Model, NpeError, Object, Sampler, Scratch, TrainConfig};
 use std::collections::BTreeMap;
 
-fn model(dims: usize) -> Model {
+fn model_of(config: &TrainConfig, dims: usize) -> Model {
     let data = Linear { n: 2000, seed: 3, dims, missing: true };
-    train(&small(4), &data, 2).model(BTreeMap::from([("prior".into(), "normal".into())]))
+    train(config, &data, 2).model(BTreeMap::from([("prior".into(), "normal".into())]))
+}
+
+fn model(dims: usize) -> Model {
+    model_of(&small(4), dims)
 }
 
 const FLUX: [f32; 2] = [30.7, 28.9];
 const ERR: [f32; 2] = [1.0, 1.0];
+const OBJECT: Object<'_> = Object { flux: &FLUX, err: &ERR, redshift: 1.5 };
 
 #[test]
 fn the_density_integrates_to_one() {
@@ -24,99 +29,159 @@ fn the_density_integrates_to_one() {
     let steps = 220;
     let node = |k: usize| -5.5 + 11.0 * k as f64 / steps as f64;
     let h = 11.0 / steps as f64;
-
-    let sampler = Sampler::new(&model(1));
-    let c = coordinates(1);
-    let mut sum = 0.0;
-    for k in 0..=steps {
-        let v = c.to_box(0, node(k));
-        let slope = c.to_unbounded(0, v).1;
-        sum += h * (sampler.log_prob(&FLUX, &ERR, 1.5, &[v]) - slope).exp();
-    }
-    assert!((sum - 1.0).abs() < 1e-3, "{sum}");
-
-    let sampler = Sampler::new(&model(2));
-    let c = coordinates(2);
-    let mut sum = 0.0;
-    for j in 0..=steps {
+    for config in [small(4), small_maf(4)] {
+        let sampler = Sampler::new(&model_of(&config, 1));
+        let c = coordinates(1);
+        let mut sum = 0.0;
         for k in 0..=steps {
-            let v = [c.to_box(0, node(j)), c.to_box(1, node(k))];
-            let slope = c.to_unbounded(0, v[0]).1 + c.to_unbounded(1, v[1]).1;
-            sum += h * h * (sampler.log_prob(&FLUX, &ERR, 1.5, &v) - slope).exp();
+            let v = c.to_box(0, node(k));
+            let slope = c.to_unbounded(0, v).1;
+            sum += h * (sampler.log_prob(&OBJECT, &[v]) - slope).exp();
         }
+        assert!((sum - 1.0).abs() < 1e-3, "{sum}");
+
+        let sampler = Sampler::new(&model_of(&config, 2));
+        let c = coordinates(2);
+        let mut sum = 0.0;
+        for j in 0..=steps {
+            for k in 0..=steps {
+                let v = [c.to_box(0, node(j)), c.to_box(1, node(k))];
+                let slope = c.to_unbounded(0, v[0]).1 + c.to_unbounded(1, v[1]).1;
+                sum += h * h * (sampler.log_prob(&OBJECT, &v) - slope).exp();
+            }
+        }
+        assert!((sum - 1.0).abs() < 3e-3, "{sum}");
     }
-    assert!((sum - 1.0).abs() < 3e-3, "{sum}");
 }
 
 #[test]
 fn draws_follow_the_density() {
-    // Mean of ln p over draws is minus the entropy, which the trapezoid rule
-    // gives from the density alone.
-    let sampler = Sampler::new(&model(2));
-    let c = coordinates(2);
-    let (mut entropy, h) = (0.0, 11.0 / 200.0);
-    for j in 0..=200 {
-        for k in 0..=200 {
-            let v = [c.to_box(0, -5.5 + h * f64::from(j)), c.to_box(1, -5.5 + h * f64::from(k))];
-            let log_p = sampler.log_prob(&FLUX, &ERR, 1.5, &v);
-            let slope = c.to_unbounded(0, v[0]).1 + c.to_unbounded(1, v[1]).1;
-            entropy -= h * h * (log_p - slope).exp() * log_p;
+    // Mean of ln p over draws is minus the entropy, and the moments of the
+    // draws are those that the trapezoid rule gives from the density alone.
+    for config in [small(4), small_maf(4)] {
+        let sampler = Sampler::new(&model_of(&config, 2));
+        let c = coordinates(2);
+        let (mut entropy, h) = (0.0, 11.0 / 200.0);
+        let mut moments = [0.0f64; 5];
+        let of = |a: f64, b: f64| [a, b, a * a, b * b, a * b];
+        for j in 0..=200 {
+            for k in 0..=200 {
+                let v =
+                    [c.to_box(0, -5.5 + h * f64::from(j)), c.to_box(1, -5.5 + h * f64::from(k))];
+                let log_p = sampler.log_prob(&OBJECT, &v);
+                let slope = c.to_unbounded(0, v[0]).1 + c.to_unbounded(1, v[1]).1;
+                let share = h * h * (log_p - slope).exp();
+                entropy -= share * log_p;
+                for (m, x) in moments.iter_mut().zip(of(v[0], v[1])) {
+                    *m += share * x;
+                }
+            }
+        }
+        let n = 6000;
+        let out = draws(&sampler, &OBJECT, &mut Stream::new(4, Purpose::Draw, 0, 0), n);
+        let values = |k: usize| {
+            let (a, b) = (f64::from(out[k]), f64::from(out[n + k]));
+            let [x, y, xx, yy, xy] = of(a, b);
+            [sampler.log_prob(&OBJECT, &[a, b]), x, y, xx, yy, xy]
+        };
+        let expected = [-entropy, moments[0], moments[1], moments[2], moments[3], moments[4]];
+        for (i, expected) in expected.into_iter().enumerate() {
+            let all: Vec<f64> = (0..n).map(|k| values(k)[i]).collect();
+            let mean = all.iter().sum::<f64>() / n as f64;
+            let variance = all.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / n as f64;
+            // Five standard errors, and what the trapezoid rule leaves.
+            let limit = 5.0 * (variance / n as f64).sqrt() + 2e-3 * expected.abs();
+            assert!((mean - expected).abs() < limit, "{i}: {mean} for {expected}");
         }
     }
-    let n = 4000;
-    let mut draws = vec![0.0; n * 2];
-    let mut stream = Stream::new(4, Purpose::Draw, 0, 0);
-    let mut scratch = Scratch::default();
-    sampler.draw(&FLUX, &ERR, 1.5, &mut stream, n, &mut scratch, &mut draws).unwrap();
-    let log_p: Vec<f64> =
-        draws.chunks_exact(2).map(|t| sampler.log_prob(&FLUX, &ERR, 1.5, t)).collect();
-    let mean = log_p.iter().sum::<f64>() / n as f64;
-    let variance = log_p.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / n as f64;
-    // Five standard errors.
-    let limit = 5.0 * (variance / n as f64).sqrt();
-    assert!((mean + entropy).abs() < limit, "{mean} for {}", -entropy);
 }
 
 #[test]
 fn every_draw_is_in_the_box_and_does_not_depend_on_its_company() {
-    let sampler = Sampler::new(&model(2));
-    let mut scratch = Scratch::default();
-    for (flux, err) in [
+    let awkward: [([f32; 2], [f32; 2]); 5] = [
         (FLUX, ERR),
         ([1e9, -1e9], [1.0, 1e-3]),
         ([0.0, 0.0], [1e-20, 0.0]),
         ([f32::MAX, 1.0], [1e-30, f32::MAX]),
         ([1e-30, f32::NAN], [1e30, f32::NAN]),
-    ] {
-        let draw = |n: usize, scratch: &mut Scratch| {
-            let mut out = vec![f64::NAN; n * 2];
-            let mut stream = Stream::new(4, Purpose::Draw, 1, 2);
-            sampler.draw(&flux, &err, 1.5, &mut stream, n, scratch, &mut out).unwrap();
-            out
-        };
-        let many = draw(333, &mut scratch);
-        assert!(many.chunks_exact(2).all(|t| coordinates(2).contains(t)), "{flux:?} {err:?}");
-        assert_eq!(draw(5, &mut Scratch::default()), many[..10]);
+    ];
+    for config in [small(4), small_maf(4)] {
+        let sampler = Sampler::new(&model_of(&config, 2));
+        let objects: Vec<Object<'_>> = awkward
+            .iter()
+            .map(|(flux, err)| Object { flux, err, redshift: 1.5 })
+            .collect();
+        let together = sampler.see(&objects).unwrap();
+        let mut scratch = Scratch::default();
+        for (i, object) in objects.iter().enumerate() {
+            let name = || Stream::new(4, Purpose::Draw, 1, 2);
+            let many = draws(&sampler, object, &mut name(), 333);
+            for k in 0..333 {
+                let theta = [f64::from(many[k]), f64::from(many[333 + k])];
+                assert!(coordinates(2).contains(&theta), "{object:?}");
+            }
+            let few = draws(&sampler, object, &mut name(), 5);
+            assert_eq!(few[..5], many[..5]);
+            assert_eq!(few[5..], many[333..338]);
+            let mut out = vec![f32::NAN; 2 * 333];
+            sampler.draw(&together, i, &mut name(), 333, &mut scratch, &mut out).unwrap();
+            assert_eq!(out, many, "seen with others");
+        }
     }
+}
+
+/// Draw k belongs to redshift floor(k m / n).
+#[test]
+fn draws_over_redshifts_are_those_at_each_of_them() {
+    let sampler = Sampler::new(&model(2));
+    let at = |redshift: f64| Object { redshift, ..OBJECT };
+    let redshifts = [0.5, 1.5, 2.5];
+    let seen = sampler.see(&redshifts.map(at)).unwrap();
+    let (n, mut scratch) = (100, Scratch::default());
+    let mut out = vec![f32::NAN; 2 * n];
+    let mut stream = Stream::new(4, Purpose::Draw, 1, 2);
+    sampler.draw_over(&seen, &mut stream, n, &mut scratch, &mut out).unwrap();
+    assert!(out.iter().all(|v| v.is_finite()));
+    // The words of draw k are the same as those of draw k at one redshift.
+    for (m, redshift) in redshifts.into_iter().enumerate() {
+        let all = draws(&sampler, &at(redshift), &mut Stream::new(4, Purpose::Draw, 1, 2), n);
+        for k in 0..n {
+            let own = k * redshifts.len() / n == m;
+            assert_eq!(own, all[k] == out[k], "draw {k} at {redshift}");
+        }
+    }
+}
+
+#[test]
+fn the_redshift_has_a_distribution_where_it_was_trained() {
+    // Redshift is uniform from 1 to 2 and leaves no trace in the fluxes.
+    let p = Sampler::new(&model(1)).redshift(&FLUX, &ERR).unwrap().unwrap();
+    assert!(p.below(0.8) < 0.1 && p.below(2.2) > 0.9, "{} {}", p.below(0.8), p.below(2.2));
+    assert!((p.quantile(0.5) - 1.5).abs() < 0.2, "{}", p.quantile(0.5));
+    assert!(Sampler::new(&model_of(&small_maf(2), 1)).redshift(&FLUX, &ERR).unwrap().is_none());
 }
 
 #[test]
 fn what_cannot_be_fitted_is_refused() {
     let sampler = Sampler::new(&model(1));
-    let mut out = [0.0; 3];
-    let mut refused = |flux: &[f32], err: &[f32], z: f64, n: usize| {
-        let mut stream = Stream::new(4, Purpose::Draw, 1, 2);
-        sampler.draw(flux, err, z, &mut stream, n, &mut Scratch::default(), &mut out).err()
+    let see = |flux: &[f32], err: &[f32], redshift: f64| {
+        sampler.see(&[Object { flux, err, redshift }]).map(|_| ())
     };
-    assert!(refused(&FLUX, &ERR, 1.5, 3).is_none());
-    assert!(matches!(refused(&[f32::NAN, 1.0], &ERR, 1.5, 3), Some(NpeError::Pixel { .. })));
-    assert!(matches!(refused(&FLUX, &[f32::INFINITY, 1.0], 1.5, 3), Some(NpeError::Pixel { .. })));
-    assert!(matches!(refused(&FLUX, &[0.0, f32::NAN], 1.5, 3), Some(NpeError::Pixel { .. })));
-    assert!(matches!(refused(&FLUX, &ERR, f64::NAN, 3), Some(NpeError::Pixel { .. })));
-    assert!(matches!(refused(&FLUX[..1], &ERR, 1.5, 3), Some(NpeError::Length { .. })));
-    assert!(matches!(refused(&FLUX, &ERR, 1.5, 4), Some(NpeError::Length { .. })));
-    assert!(sampler.log_prob(&[f32::NAN, 1.0], &ERR, 1.5, &[0.0]).is_nan());
-    assert_eq!(sampler.log_prob(&FLUX, &ERR, 1.5, &[1.5]), f64::NEG_INFINITY);
+    assert!(see(&FLUX, &ERR, 1.5).is_ok());
+    let pixel = |r| matches!(r, Err(NpeError::Pixel { .. }));
+    assert!(pixel(see(&[f32::NAN, 1.0], &ERR, 1.5)));
+    assert!(pixel(see(&FLUX, &[f32::INFINITY, 1.0], 1.5)));
+    assert!(pixel(see(&FLUX, &[0.0, f32::NAN], 1.5)));
+    assert!(pixel(see(&FLUX, &ERR, f64::NAN)));
+    assert!(pixel(sampler.redshift(&[f32::NAN, 1.0], &ERR).map(|_| ())));
+    assert!(matches!(see(&FLUX[..1], &ERR, 1.5), Err(NpeError::Length { .. })));
+    let seen = sampler.see(&[OBJECT]).unwrap();
+    let (mut stream, mut out) = (Stream::new(4, Purpose::Draw, 1, 2), [0.0; 3]);
+    let end = sampler.draw(&seen, 0, &mut stream, 4, &mut Scratch::default(), &mut out);
+    assert!(matches!(end, Err(NpeError::Length { .. })));
+    let nan = Object { flux: &[f32::NAN, 1.0], ..OBJECT };
+    assert!(sampler.log_prob(&nan, &[0.0]).is_nan());
+    assert_eq!(sampler.log_prob(&OBJECT, &[1.5]), f64::NEG_INFINITY);
 }
 
 #[test]
@@ -138,7 +203,7 @@ fn a_model_survives_storage_and_damage_is_noticed() {
     *flipped.last_mut().unwrap() ^= 1;
     assert!(unreadable(&json, &flipped));
     assert!(unreadable(&json[..json.len() / 2], &weights));
-    assert!(unreadable(&json.replacen("\"version\": 1", "\"version\": 9", 1), &weights));
+    assert!(unreadable(&json.replacen("\"version\": 2", "\"version\": 9", 1), &weights));
     assert!(unreadable("{}", &weights));
 }
 

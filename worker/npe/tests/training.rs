@@ -3,44 +3,78 @@
 
 mod common;
 
-use common::{Linear, coordinates, exact, exact_log_prob, features, small, spans, train};
+use common::{
+    Linear, coordinates, draws, exact, exact_log_prob, small, small_maf, spans, target, train,
+};
 use outshine_kernels::random::{Purpose, Stream};
 use outshine_npe::diagnostics::{Case, Tolerance, Verdict, calibration_row};
-use outshine_npe::{Examples, HELD_OUT, NpeError, Sampler, Scratch, TrainConfig, train_span};
+use outshine_npe::{Examples, HELD_OUT, NpeError, Object, Sampler, TrainConfig, train_span};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 #[test]
 fn neither_spans_nor_threads_change_a_byte() {
     let data = Linear { n: 900, seed: 3, dims: 2, missing: true };
-    let config = small(6);
-    let whole = spans(&config, &data, &[6], 1).to_bytes();
-    assert_eq!(whole, spans(&config, &data, &[2, 2, 2], 1).to_bytes(), "three spans of two");
-    assert_eq!(whole, spans(&config, &data, &[6], 2).to_bytes(), "two threads");
-    assert_eq!(whole, spans(&config, &data, &[1, 5], 4).to_bytes(), "four threads, two spans");
-    let other = TrainConfig { seed: 2, ..config };
-    assert_ne!(whole, spans(&other, &data, &[6], 1).to_bytes(), "another seed");
+    for config in [small(6), small_maf(6)] {
+        let whole = spans(&config, &data, &[6], 1).to_bytes();
+        assert_eq!(whole, spans(&config, &data, &[2, 2, 2], 1).to_bytes(), "three spans of two");
+        assert_eq!(whole, spans(&config, &data, &[6], 2).to_bytes(), "two threads");
+        assert_eq!(whole, spans(&config, &data, &[1, 5], 4).to_bytes(), "four threads, two spans");
+        let other = TrainConfig { seed: 2, ..config };
+        assert_ne!(whole, spans(&other, &data, &[6], 1).to_bytes(), "another seed");
+    }
+}
+
+/// A set that is made as it goes is told of every epoch before it is asked.
+#[test]
+fn epochs_are_announced() {
+    struct Made(Linear, std::sync::Mutex<Vec<u64>>);
+    impl Examples for Made {
+        fn len(&self) -> u64 {
+            self.0.len()
+        }
+        fn begin(&self, epoch: u64, _: usize) -> Result<(), NpeError> {
+            self.1.lock().unwrap().push(epoch);
+            Ok(())
+        }
+        fn fill(&self, i: u64, e: u64, t: &mut [f64], f: &mut [f32], s: &mut [f32]) -> f64 {
+            assert_eq!(self.1.lock().unwrap().last(), Some(&e));
+            self.0.fill(i, e, t, f, s)
+        }
+    }
+    let data = Made(Linear { n: 200, seed: 3, dims: 1, missing: false }, Vec::new().into());
+    let go = |from| {
+        let mut watch = |_: &_| ControlFlow::Continue(());
+        train_span(&small(3), &target(1), &data, from, 2, 2, &mut watch).unwrap()
+    };
+    go(Some(go(None)));
+    assert_eq!(*data.1.lock().unwrap(), [0, HELD_OUT, 0, 1, HELD_OUT, 2]);
 }
 
 #[test]
 fn a_known_gaussian_posterior_is_recovered() {
     let data = Linear { n: 20_000, seed: 5, dims: 2, missing: false };
-    let config = TrainConfig { hidden: 32, batch: 128, learning_rate: 3e-3, ..small(30) };
-    let model = train(&config, &data, 2).model(BTreeMap::new());
+    let maf = TrainConfig { hidden: 32, batch: 128, learning_rate: 3e-3, ..small_maf(30) };
+    for config in [small(12), maf] {
+        recover(&config, &data);
+    }
+}
+
+fn recover(config: &TrainConfig, data: &Linear) {
+    let model = train(config, data, 2).model(BTreeMap::new());
     let sampler = Sampler::new(&model);
     let held = Linear { n: 400, seed: 6, dims: 2, missing: false };
     let (mut theta, mut flux, mut err) = ([0.0; 2], [0.0; 2], [0.0; 2]);
-    let mut scratch = Scratch::default();
-    let mut draws = vec![0.0; 1000 * 2];
     let (mut lost, mut cases) = (0.0, vec![Vec::new(), Vec::new()]);
     for index in 0..held.n {
-        let z = held.fill(index, HELD_OUT, &mut theta, &mut flux, &mut err);
-        lost += exact_log_prob(&flux, &theta) - sampler.log_prob(&flux, &err, z, &theta);
+        let redshift = held.fill(index, HELD_OUT, &mut theta, &mut flux, &mut err);
+        let object = Object { flux: &flux, err: &err, redshift };
+        lost += exact_log_prob(&flux, &theta) - sampler.log_prob(&object, &theta);
         let mut stream = Stream::new(1, Purpose::Draw, index, 0);
-        sampler.draw(&flux, &err, z, &mut stream, 1000, &mut scratch, &mut draws).unwrap();
+        let out = draws(&sampler, &object, &mut stream, 1000);
         for i in 0..2 {
-            let column: Vec<f32> = draws.iter().skip(i).step_by(2).map(|v| *v as f32).collect();
-            cases[i].push(Case::new(theta[i], &column, true, &mut stream));
+            let column = &out[i * 1000..(i + 1) * 1000];
+            cases[i].push(Case::new(theta[i], column, true, &mut stream));
         }
         // Posterior widths are 0.69 and 0.73 sd. 1000 draws know the mean to
         // 0.02 and the width to 0.016; the rest is room for the network. Objects
@@ -50,12 +84,9 @@ fn a_known_gaussian_posterior_is_recovered() {
         }
         let (mean, covariance) = exact(&flux);
         for i in 0..2 {
-            let u: Vec<f64> = draws
-                .iter()
-                .skip(i)
-                .step_by(2)
-                .map(|&v| coordinates(2).to_unbounded(i, v).0)
-                .collect();
+            let column = out[i * 1000..(i + 1) * 1000].iter();
+            let u: Vec<f64> =
+                column.map(|&v| coordinates(2).to_unbounded(i, f64::from(v)).0).collect();
             let m = u.iter().sum::<f64>() / 1000.0;
             let sd = (u.iter().map(|x| (x - m) * (x - m)).sum::<f64>() / 1000.0).sqrt();
             assert!((m - mean[i]).abs() < 0.2, "mean {i} of {index}: {m} for {}", mean[i]);
@@ -79,7 +110,7 @@ fn a_checkpoint_of_another_run_is_refused() {
     let go = |config: &TrainConfig, data: &Linear| {
         let from = Some(checkpoint.clone());
         let mut watch = |_: &_| ControlFlow::Continue(());
-        train_span(config, &coordinates(2), &features(), data, from, 1, 1, &mut watch).map(|_| ())
+        train_span(config, &target(2), data, from, 1, 1, &mut watch).map(|_| ())
     };
     let mismatch = |r| matches!(r, Err(NpeError::CheckpointMismatch { .. }));
     assert!(mismatch(go(&small(2), &data)));
@@ -103,7 +134,7 @@ fn patience_ends_training_and_the_best_weights_are_kept() {
     let config = TrainConfig { patience: 4, learning_rate: 1e-2, ..small(300) };
     let mut seen = Vec::new();
     let checkpoint =
-        train_span(&config, &coordinates(2), &features(), &data, None, 300, 2, &mut |p| {
+        train_span(&config, &target(2), &data, None, 300, 2, &mut |p| {
             seen.push(p.validation_loss);
             ControlFlow::Continue(())
         })
@@ -126,7 +157,7 @@ fn watching_can_stop_a_span() {
         if p.epoch == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let stopped =
-        train_span(&config, &coordinates(1), &features(), &data, None, 50, 1, &mut watch).unwrap();
+        train_span(&config, &target(1), &data, None, 50, 1, &mut watch).unwrap();
     assert_eq!(stopped.epoch(), 3);
     assert!(!stopped.finished());
 }
@@ -148,7 +179,7 @@ fn bad_examples_and_settings_are_refused() {
     }
     let go = |data: &dyn Examples, config: &TrainConfig| {
         let mut watch = |_: &_| ControlFlow::Continue(());
-        train_span(config, &coordinates(2), &features(), data, None, 1, 2, &mut watch).map(|_| ())
+        train_span(config, &target(2), data, None, 1, 2, &mut watch).map(|_| ())
     };
     let bad: [Spoil; 4] = [
         |t, _, _| {
@@ -171,7 +202,7 @@ fn bad_examples_and_settings_are_refused() {
     let few = Linear { n: 5, seed: 1, dims: 2, missing: false };
     assert!(matches!(go(&few, &small(1)), Err(NpeError::TooFewExamples { .. })));
     let fine = Linear { n: 100, ..few };
-    let narrow = TrainConfig { hidden: 1, ..small(1) };
+    let narrow = TrainConfig { hidden: 1, ..small_maf(1) };
     assert!(matches!(go(&fine, &narrow), Err(NpeError::Config { field: "hidden", .. })));
 }
 
@@ -180,7 +211,7 @@ fn a_diverging_run_says_so() {
     let data = Linear { n: 400, seed: 3, dims: 2, missing: false };
     let config = TrainConfig { learning_rate: 0.1, gradient_clip: 1e30, batch: 8, ..small(40) };
     let mut watch = |_: &_| ControlFlow::Continue(());
-    let end = train_span(&config, &coordinates(2), &features(), &data, None, 40, 1, &mut watch);
+    let end = train_span(&config, &target(2), &data, None, 40, 1, &mut watch);
     // Whatever it does, it ends in an error that names the epoch or in finite weights.
     match end {
         Err(NpeError::NonFiniteLoss { .. }) => {}

@@ -7,6 +7,7 @@ use arrow::array::{ArrayRef, Float64Array, ListArray, StringArray, UInt64Array};
 use arrow::datatypes::UInt32Type;
 use outshine_kernels::random::{Purpose, Stream};
 use outshine_kernels::{quantile, scalar};
+use outshine_npe::Object;
 use outshine_npe::diagnostics::{CalibrationRow, Case, Verdict, calibration_row};
 use outshine_schemas::tables::{TAU_PARAMETERS, calibration};
 use outshine_sps::Components;
@@ -108,7 +109,8 @@ fn cases(job: &Job, trained: &model::Trained) -> Result<Vec<(usize, Vec<Case>)>,
             let (mut flux, mut err) = (vec![0.0; bands], vec![0.0; bands]);
             science.noise.observe(&noiseless, &conditions, &mut stream, &mut flux, &mut err);
             let n = campaign.calibrate.draws as usize;
-            let draws = drawer.draw(&flux, &err, parameters.redshift, n, &mut stream)?;
+            let object = Object { flux: &flux, err: &err, redshift: parameters.redshift };
+            let draws = drawer.draw_one(&object, n, &mut stream)?;
             let free = science.prior.to_free(&parameters)?;
             let truth = complete(&free, &parameters, &derived);
             let bright = mean_snr(&flux, &err, &snr) > 1.0;
@@ -121,7 +123,7 @@ fn cases(job: &Job, trained: &model::Trained) -> Result<Vec<(usize, Vec<Case>)>,
 
 /// Median over the observed bands of the error in units of that of one pixel.
 fn depth(err: &[f32], science: &Science) -> f64 {
-    let pairs = err.iter().zip(science.features.sigma_reference_njy());
+    let pairs = err.iter().zip(science.target.features.sigma_reference_njy());
     let mut ratios: Vec<f64> =
         pairs.filter(|(e, _)| **e > 0.0).map(|(&e, &one)| f64::from(e) / one).collect();
     quantile::sort(&mut ratios);
@@ -185,13 +187,12 @@ mod tests {
         let bands = &job.campaign.campaign.bands;
         let made = simulate(&job).unwrap();
         let table = parquet::decode(SIMULATIONS, made.files[0].1.clone(), None).unwrap();
-        let mut data = Simulations::new(job.science.clone(), 1, bands.len());
+        let mut data = Simulations::new(job.science.clone(), &job.campaign.campaign);
         data.extend(&table, bands).unwrap();
         let science = &job.science;
         let watch = &mut |_: &outshine_npe::Progress| ControlFlow::Continue(());
-        let (coordinates, features) = (&science.coordinates, &science.features);
         let trained =
-            train_span(&science.train, coordinates, features, &data, None, 25, 2, watch).unwrap();
+            train_span(&science.train, &science.target, &data, None, 25, 2, watch).unwrap();
         let sampler = Sampler::new(&trained.model(science.provenance.clone()));
         for (scale, honest) in [(1.0, true), (0.6, false), (1.6, false)] {
             let sampler = sampler.clone().with_base_scale(scale);

@@ -3,7 +3,7 @@
 
 use super::{Science, StageError};
 use outshine_kernels::random::Stream;
-use outshine_npe::{Sampler, Scratch};
+use outshine_npe::{Object, Sampler, Scratch, Seen};
 use outshine_schemas::tables::{TAU_FREE, TAU_PARAMETERS};
 use outshine_sps::{Derived, Parameters, Sfh};
 
@@ -54,7 +54,7 @@ pub struct Drawer<'a> {
     science: &'a Science,
     sampler: &'a Sampler,
     scratch: Scratch,
-    free: Vec<f64>,
+    free: Vec<f32>,
 }
 
 impl<'a> Drawer<'a> {
@@ -63,24 +63,28 @@ impl<'a> Drawer<'a> {
         Self { science, sampler, scratch: Scratch::default(), free: Vec::new() }
     }
 
-    /// `n` draws for fluxes and errors in nJy (error 0: not observed).
+    /// Runs the network on some objects: best a few dozen at a time.
+    pub fn see(&self, objects: &[Object<'_>]) -> Result<Seen, StageError> {
+        Ok(self.sampler.see(objects)?)
+    }
+
+    /// `n` draws of object `i` of `seen`, at its redshift.
     pub fn draw(
         &mut self,
-        flux_njy: &[f32],
-        err_njy: &[f32],
+        seen: &Seen,
+        i: usize,
         redshift: f64,
         n: usize,
         stream: &mut Stream,
     ) -> Result<Draws, StageError> {
         self.free.resize(n * TAU_FREE, 0.0);
-        let out = &mut self.free[..];
-        self.sampler.draw(flux_njy, err_njy, redshift, stream, n, &mut self.scratch, out)?;
-        let mut values = vec![Vec::new(); PARAMETERS];
-        for free in self.free.chunks_exact(TAU_FREE) {
-            let parameters = self.science.prior.from_free(free, redshift);
+        self.sampler.draw(seen, i, stream, n, &mut self.scratch, &mut self.free)?;
+        let mut values = vec![Vec::with_capacity(n); PARAMETERS];
+        for k in 0..n {
+            let free: [f64; TAU_FREE] = std::array::from_fn(|i| f64::from(self.free[i * n + k]));
+            let parameters = self.science.prior.from_free(&free, redshift);
             let derived = self.science.forward.derive(&parameters);
-            let free: &[f64; TAU_FREE] = free.try_into().expect("chunks have this length");
-            let all = complete(free, &parameters, &derived);
+            let all = complete(&free, &parameters, &derived);
             if all.iter().any(|value| !value.is_finite()) {
                 return Err(StageError::Permanent(format!(
                     "a draw has no finite value of every parameter: {all:?} at z = {redshift}"
@@ -91,5 +95,16 @@ impl<'a> Drawer<'a> {
             }
         }
         Ok(Draws { values })
+    }
+
+    /// `n` draws of one object.
+    pub fn draw_one(
+        &mut self,
+        object: &Object<'_>,
+        n: usize,
+        stream: &mut Stream,
+    ) -> Result<Draws, StageError> {
+        let seen = self.see(&[*object])?;
+        self.draw(&seen, 0, object.redshift, n, stream)
     }
 }

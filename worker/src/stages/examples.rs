@@ -1,34 +1,58 @@
 //! What the estimator learns from: simulations with fresh noise in each epoch.
 //!
-//! Stored simulations are noiseless. Each epoch gives each of them a new
-//! depth, a new choice of observed bands, new noise, and, since flux is
-//! proportional to mass and the prior of log mass is uniform and independent
-//! of the rest, a new mass as well: an exact draw from the same joint
-//! distribution. No example is ever seen twice.
+//! Simulations are noiseless. Each epoch gives each of them a new depth, a new
+//! choice of observed bands, new noise, and, since flux is proportional to
+//! mass and the prior of log mass is uniform and independent of the rest, a
+//! new mass as well: an exact draw from the same joint distribution. Those of
+//! the first epoch are stored; later epochs observe them anew, or make new
+//! ones as they go ([`Simulations::keep_making`]).
 
 use super::{Science, StageError};
 use outshine_kernels::random::{Purpose, Stream};
 use outshine_kernels::scalar;
-use outshine_npe::{Examples, HELD_OUT};
+use outshine_npe::{Examples, HELD_OUT, NpeError};
+use outshine_schemas::campaign::Campaign;
 use outshine_schemas::tables::{TAU_FREE, TAU_PARAMETERS};
+use outshine_sps::RedshiftGrid;
 use outshine_store::Table;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, RwLock};
+
+/// Simulations made together, in order of redshift.
+const CHUNK: usize = 16_384;
 
 /// The training set in memory.
 pub struct Simulations {
     science: Arc<Science>,
     seed: u64,
     bands: usize,
+    stored: Set,
+    simulator: Option<Arc<RedshiftGrid>>,
+    /// The simulations of one later epoch.
+    made: RwLock<Option<(u64, Set)>>,
+}
+
+/// Simulations, one after another.
+#[derive(Default)]
+struct Set {
     redshift: Vec<f64>,
     free: Vec<f64>,
-    flux_njy: Vec<f64>,
+    flux_njy: Vec<f32>,
+}
+
+impl Set {
+    fn append(&mut self, mut other: Self) {
+        self.redshift.append(&mut other.redshift);
+        self.free.append(&mut other.free);
+        self.flux_njy.append(&mut other.flux_njy);
+    }
 }
 
 impl Simulations {
-    /// An empty set for `bands` bands.
-    pub fn new(science: Arc<Science>, seed: u64, bands: usize) -> Self {
-        let (redshift, free, flux_njy) = (Vec::new(), Vec::new(), Vec::new());
-        Self { science, seed, bands, redshift, free, flux_njy }
+    /// An empty set.
+    pub fn new(science: Arc<Science>, campaign: &Campaign) -> Self {
+        let (seed, bands) = (campaign.seed, campaign.bands.len());
+        let (stored, made) = (Set::default(), RwLock::new(None));
+        Self { science, seed, bands, stored, simulator: None, made }
     }
 
     /// Adds a table of simulations.
@@ -43,17 +67,107 @@ impl Simulations {
         }
         let redshift = table.float64("redshift")?;
         for row in 0..table.rows() {
-            self.redshift.push(redshift.value(row));
-            self.free.extend(columns.iter().map(|c| c.value(row)));
-            self.flux_njy.extend(fluxes.iter().map(|c| c.value(row)));
+            self.stored.redshift.push(redshift.value(row));
+            self.stored.free.extend(columns.iter().map(|c| c.value(row)));
+            self.stored.flux_njy.extend(fluxes.iter().map(|c| c.value(row) as f32));
         }
         Ok(())
+    }
+
+    /// From the second epoch on, makes new simulations.
+    pub fn keep_making(&mut self) -> Result<(), StageError> {
+        self.simulator = Some(self.science.simulator()?);
+        Ok(())
+    }
+
+    /// Simulations `from..to` of `epoch`.
+    fn make(
+        &self,
+        simulator: &RedshiftGrid,
+        epoch: u64,
+        (from, to): (usize, usize),
+    ) -> Result<Set, NpeError> {
+        let wrong = |e: outshine_sps::SpsError| {
+            let why = format!("cannot be simulated: {e}");
+            NpeError::Example { index: from as u64, why }
+        };
+        let mut set = Set::default();
+        let mut parameters = Vec::with_capacity(to - from);
+        for index in from..to {
+            let mut stream = Stream::new(self.seed, Purpose::Simulation, index as u64, epoch);
+            let drawn = self.science.prior.draw(&mut stream);
+            set.redshift.push(drawn.redshift);
+            set.free.extend(self.science.prior.to_free(&drawn).map_err(wrong)?);
+            parameters.push(drawn);
+        }
+        let mut flux = vec![0.0; parameters.len() * self.bands];
+        simulator.fluxes(&parameters, &mut simulator.scratch(), &mut flux).map_err(wrong)?;
+        set.flux_njy.extend(flux.iter().map(|f| *f as f32));
+        Ok(set)
+    }
+
+    fn observe(
+        &self,
+        set: &Set,
+        index: u64,
+        epoch: u64,
+        theta: &mut [f64],
+        flux: &mut [f32],
+        err: &mut [f32],
+    ) -> f64 {
+        let i = index as usize;
+        let mut stream = Stream::new(self.seed, Purpose::Observation, index, epoch);
+        theta.copy_from_slice(&set.free[i * TAU_FREE..(i + 1) * TAU_FREE]);
+        let stored = &set.flux_njy[i * self.bands..(i + 1) * self.bands];
+        let mut scale = 1.0;
+        if epoch != HELD_OUT {
+            let (low, high) = self.science.prior.bounds()[0];
+            let log_mass = stream.uniform_in(low, high);
+            scale = scalar::exp10(log_mass - theta[0]);
+            theta[0] = log_mass;
+        }
+        let noiseless: Vec<f64> = stored.iter().map(|f| f64::from(*f) * scale).collect();
+        let conditions = self.science.coverage.draw(&self.science.noise, &mut stream);
+        self.science.noise.observe(&noiseless, &conditions, &mut stream, flux, err);
+        set.redshift[i]
     }
 }
 
 impl Examples for Simulations {
     fn len(&self) -> u64 {
-        self.redshift.len() as u64
+        self.stored.redshift.len() as u64
+    }
+
+    fn begin(&self, epoch: u64, threads: usize) -> Result<(), NpeError> {
+        let Some(simulator) = self.simulator.as_ref().filter(|_| epoch != 0 && epoch != HELD_OUT)
+        else {
+            return Ok(());
+        };
+        let n = self.stored.redshift.len();
+        let chunks: Vec<(usize, usize)> =
+            (0..n).step_by(CHUNK).map(|from| (from, (from + CHUNK).min(n))).collect();
+        let next = std::sync::atomic::AtomicUsize::new(0);
+        let done = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..threads.clamp(1, chunks.len()) {
+                scope.spawn(|| {
+                    loop {
+                        let k = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                        let Some(&chunk) = chunks.get(k) else { return };
+                        let set = self.make(simulator, epoch, chunk);
+                        done.lock().expect("no other worker panicked").push((k, set));
+                    }
+                });
+            }
+        });
+        let mut done = done.into_inner().expect("no worker panicked");
+        done.sort_by_key(|(k, _)| *k);
+        let mut all = Set::default();
+        for (_, set) in done {
+            all.append(set?);
+        }
+        *self.made.write().expect("no reader panicked") = Some((epoch, all));
+        Ok(())
     }
 
     fn fill(
@@ -64,20 +178,11 @@ impl Examples for Simulations {
         flux: &mut [f32],
         err: &mut [f32],
     ) -> f64 {
-        let i = index as usize;
-        let mut stream = Stream::new(self.seed, Purpose::Observation, index, epoch);
-        theta.copy_from_slice(&self.free[i * TAU_FREE..(i + 1) * TAU_FREE]);
-        let stored = &self.flux_njy[i * self.bands..(i + 1) * self.bands];
-        let mut scale = 1.0;
-        if epoch != HELD_OUT {
-            let (low, high) = self.science.prior.bounds()[0];
-            let log_mass = stream.uniform_in(low, high);
-            scale = scalar::exp10(log_mass - theta[0]);
-            theta[0] = log_mass;
-        }
-        let noiseless: Vec<f64> = stored.iter().map(|f| f * scale).collect();
-        let conditions = self.science.coverage.draw(&self.science.noise, &mut stream);
-        self.science.noise.observe(&noiseless, &conditions, &mut stream, flux, err);
-        self.redshift[i]
+        let made = self.made.read().expect("no writer panicked");
+        let set = match &*made {
+            Some((of, set)) if *of == epoch => set,
+            _ => &self.stored,
+        };
+        self.observe(set, index, epoch, theta, flux, err)
     }
 }

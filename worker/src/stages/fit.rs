@@ -11,6 +11,7 @@ use arrow::datatypes::UInt32Type;
 use bytes::Bytes;
 use outshine_catalogue::interval::{Interval, rank};
 use outshine_kernels::random::{Purpose, Stream};
+use outshine_npe::Object;
 use outshine_schemas::campaign::KeepDraws;
 use outshine_schemas::tables::{TAU_PARAMETERS, blocks as blocks_schema, samples, summaries};
 use outshine_schemas::task::{Shard, Stage};
@@ -24,6 +25,9 @@ pub const SUMMARIES: &str = "summaries.parquet";
 /// Sums over blocks.
 pub const BLOCKS: &str = "blocks.parquet";
 
+/// Pixels that the network sees together.
+const TOGETHER: usize = 64;
+
 /// A pixel of the tile.
 struct Pixel {
     block: u32,
@@ -36,6 +40,12 @@ struct Pixel {
     flux_njy: Vec<f32>,
     err_njy: Vec<f32>,
     truth: Option<Vec<f64>>,
+}
+
+impl Pixel {
+    fn object(&self) -> Object<'_> {
+        Object { flux: &self.flux_njy, err: &self.err_njy, redshift: self.redshift }
+    }
 }
 
 pub async fn run(job: &Job) -> Result<Outcome, StageError> {
@@ -125,11 +135,19 @@ fn fit(job: &Job, trained: &model::Trained, pixels: &[Pixel]) -> Result<Outcome,
         KeepDraws::None => Vec::new(),
     };
     let mut drawer = Drawer::new(&job.science, &trained.sampler);
+    let mut network = drawer.see(&[])?;
+    let mut next = 0;
     let mut stored: Vec<Vec<f32>> = vec![Vec::new(); PARAMETERS];
     let mut fitted: Vec<&Pixel> = Vec::new();
     let mut tile: Vec<Block> = Vec::new();
     let mut summary = Summaries::new(pixels.iter().any(|p| p.truth.is_some()));
     for (done, pixel) in pixels.iter().enumerate() {
+        if done % TOGETHER == 0 {
+            let group = pixels[done..].iter().take(TOGETHER).filter(|p| p.flags == 0);
+            let objects: Vec<Object<'_>> = group.map(Pixel::object).collect();
+            network = drawer.see(&objects)?;
+            next = 0;
+        }
         if tile.last().is_none_or(|b| b.block != pixel.block) {
             tile.push(Block::new(pixel.block, pixel.galaxy_id, n, campaign.bands.len()));
             let fraction = done as f64 / pixels.len() as f64;
@@ -144,7 +162,8 @@ fn fit(job: &Job, trained: &model::Trained, pixels: &[Pixel]) -> Result<Outcome,
         let place = (u64::from(pixel.y as u32) << 32) | u64::from(pixel.x as u32);
         let mut stream = Stream::new(campaign.seed, Purpose::Draw, pixel.galaxy_id as u64, place);
         let (flux, err) = (&pixel.flux_njy, &pixel.err_njy);
-        let draws = drawer.draw(flux, err, pixel.redshift, n, &mut stream)?;
+        let draws = drawer.draw(&network, next, pixel.redshift, n, &mut stream)?;
+        next += 1;
         let truth =
             pixel.truth.as_ref().map(|t| SUMMED.map(|(parameter, _)| t[position(parameter)]));
         block.add_pixel(&draws, flux, err, truth);

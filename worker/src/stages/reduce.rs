@@ -10,6 +10,7 @@ use outshine_catalogue::integrated;
 use outshine_catalogue::interval::{Interval, rank};
 use outshine_kernels::random::{Purpose, Stream};
 use outshine_kernels::scalar;
+use outshine_npe::Object;
 use outshine_schemas::flags;
 use outshine_schemas::tables::catalogue;
 use outshine_schemas::task::{Shard, Stage};
@@ -196,7 +197,8 @@ fn row(job: &Job, drawer: &mut Drawer, galaxy: &Galaxy, all: &[Block]) -> Result
     }
     let mut stream =
         Stream::new(campaign.seed, Purpose::IntegratedDraw, galaxy.galaxy_id as u64, 0);
-    let one = drawer.draw(&flux, &err, redshift, draws, &mut stream)?;
+    let object = Object { flux: &flux, err: &err, redshift };
+    let one = drawer.draw_one(&object, draws, &mut stream)?;
     for (quantity, (parameter, _)) in quantities.iter_mut().zip(SUMMED) {
         let mut values: Vec<f64> = one.of(parameter).iter().map(|&v| f64::from(v)).collect();
         quantity.integrated_rank = quantity.truth.map(|t| rank(&values, t));

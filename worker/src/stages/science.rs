@@ -2,7 +2,7 @@
 
 use super::StageError;
 use outshine_npe::diagnostics::Tolerance;
-use outshine_npe::{Coordinates, FeatureSpec, TrainConfig};
+use outshine_npe::{Coordinates, FeatureSpec, Target, TrainConfig};
 use outshine_schemas::campaign::{Campaign, Section};
 use outshine_sps::mock::MockField;
 use outshine_sps::{
@@ -31,10 +31,8 @@ pub struct Science {
     pub tolerance: Tolerance,
     /// The mock to fit, if that is what is fitted.
     pub mock: Option<MockField>,
-    /// Free coordinates of the posterior.
-    pub coordinates: Coordinates,
-    /// Features of a pixel.
-    pub features: FeatureSpec,
+    /// What the estimator is of: free coordinates, redshifts, features of a pixel.
+    pub target: Target,
     /// What results were made with: written into every product.
     pub provenance: BTreeMap<String, String>,
 }
@@ -117,14 +115,13 @@ impl Science {
         Ok(Self {
             forward: Arc::new(forward),
             simulator: Mutex::new(None),
-            prior,
             noise,
             coverage,
             train,
             tolerance,
             mock,
-            coordinates,
-            features,
+            target: Target { coordinates, redshift: prior.redshift_range(), features },
+            prior,
             provenance,
         })
     }

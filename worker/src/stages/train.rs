@@ -33,10 +33,13 @@ pub async fn run(job: &Job) -> Result<Outcome, StageError> {
             job.task.inputs.short()
         )));
     }
-    let mut data = Simulations::new(job.science.clone(), campaign.seed, campaign.bands.len());
+    let mut data = Simulations::new(job.science.clone(), campaign);
     for commit in &commits {
         let bytes = upstream::file(job, commit, SIMULATIONS).await?;
         data.extend(&parquet::decode(SIMULATIONS, bytes, None)?, &campaign.bands)?;
+    }
+    if campaign.simulate.fresh {
+        data.keep_making()?;
     }
     let job = job.clone();
     compute(move || train(&job, &data, from)).await
@@ -49,8 +52,7 @@ fn train(job: &Job, data: &Simulations, from: Option<Checkpoint>) -> Result<Outc
         .map_err(|_| StageError::Permanent(format!("a span of {} epochs", shard.len())))?;
     let checkpoint = train_span(
         &science.train,
-        &science.coordinates,
-        &science.features,
+        &science.target,
         data,
         from,
         epochs,

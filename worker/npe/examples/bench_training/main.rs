@@ -7,19 +7,21 @@ mod toy;
 
 use outshine_kernels::random::{Purpose, Stream};
 use outshine_npe::diagnostics::{Case, calibration_row};
-use outshine_npe::{Examples, HELD_OUT, Sampler, Scratch, TrainConfig, train_span};
+use outshine_npe::{Examples, HELD_OUT, Object, Sampler, Scratch, TrainConfig, train_span};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
 const DRAWS: usize = 500;
+/// Pixels that the network sees at once.
+const TOGETHER: usize = 50;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let config: TrainConfig = serde_json::from_str(&args.next().unwrap_or_else(|| "{}".into()))?;
     let simulations: usize = args.next().map_or(Ok(100_000), |a| a.parse())?;
     let threads: usize = args.next().map_or(Ok(2), |a| a.parse())?;
-    let (coordinates, features) = (toy::coordinates(), toy::features());
+    let target = toy::target();
     let data = toy::Toy::new(7, simulations);
 
     let started = Instant::now();
@@ -41,7 +43,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let epochs = config.max_epochs;
     let checkpoint =
-        train_span(&config, &coordinates, &features, &data, None, epochs, threads, &mut watch)?;
+        train_span(&config, &target, &data, None, epochs, threads, &mut watch)?;
     let seconds = started.elapsed().as_secs_f64();
     let seen =
         f64::from(checkpoint.epoch()) * simulations as f64 * (1.0 - config.validation_fraction);
@@ -61,19 +63,31 @@ fn report(sampler: &Sampler) -> Result<(), Box<dyn std::error::Error>> {
     let mut scratch = Scratch::default();
     let (mut flux, mut err) = (vec![0.0; toy::BANDS], vec![0.0; toy::BANDS]);
     let mut theta = vec![0.0; d];
-    let mut draws = vec![0.0; DRAWS * d];
+    let mut draws = vec![0.0f32; DRAWS * d];
     let mut cases: Vec<Vec<Case>> = vec![Vec::new(); d];
     let (mut log_prob, mut seconds) = (0.0, 0.0);
-    for index in 0..tests as u64 {
-        let z = held.fill(index, HELD_OUT, &mut theta, &mut flux, &mut err);
-        log_prob += sampler.log_prob(&flux, &err, z, &theta) / tests as f64;
+    for first in (0..tests as u64).step_by(TOGETHER) {
+        let mut pixels = Vec::new();
+        for index in first..first + TOGETHER as u64 {
+            let redshift = held.fill(index, HELD_OUT, &mut theta, &mut flux, &mut err);
+            pixels.push((theta.clone(), flux.clone(), err.clone(), redshift));
+        }
+        let objects: Vec<Object<'_>> = pixels
+            .iter()
+            .map(|p| Object { flux: &p.1, err: &p.2, redshift: p.3 })
+            .collect();
         let started = Instant::now();
-        let mut stream = Stream::new(9, Purpose::Draw, index, 0);
-        sampler.draw(&flux, &err, z, &mut stream, DRAWS, &mut scratch, &mut draws)?;
+        let seen = sampler.see(&objects)?;
         seconds += started.elapsed().as_secs_f64();
-        for i in 0..d {
-            let column: Vec<f32> = draws.iter().skip(i).step_by(d).map(|v| *v as f32).collect();
-            cases[i].push(Case::new(theta[i], &column, true, &mut stream));
+        for (i, pixel) in pixels.iter().enumerate() {
+            log_prob += sampler.log_prob(&objects[i], &pixel.0) / tests as f64;
+            let started = Instant::now();
+            let mut stream = Stream::new(9, Purpose::Draw, first + i as u64, 0);
+            sampler.draw(&seen, i, &mut stream, DRAWS, &mut scratch, &mut draws)?;
+            seconds += started.elapsed().as_secs_f64();
+            for (k, column) in draws.chunks_exact(DRAWS).enumerate() {
+                cases[k].push(Case::new(pixel.0[k], column, true, &mut stream));
+            }
         }
     }
     println!("held-out log probability {log_prob:.4} nat over {tests} tests");

@@ -3,7 +3,7 @@
 
 use outshine_kernels::random::{Purpose, Stream};
 use outshine_kernels::scalar::{exp, exp10, ln};
-use outshine_npe::{Coordinates, Examples, FeatureSpec, HELD_OUT};
+use outshine_npe::{Coordinates, Examples, FeatureSpec, HELD_OUT, Target};
 
 pub const BANDS: usize = 19;
 pub const PARAMETERS: [&str; 5] =
@@ -24,6 +24,10 @@ pub fn coordinates() -> Coordinates {
         vec![12.0, 1.0, 1.0, 0.4, 3.0],
     )
     .expect("the box is sane")
+}
+
+pub fn target() -> Target {
+    Target { coordinates: coordinates(), redshift: (0.0, 7.5), features: features() }
 }
 
 pub fn features() -> FeatureSpec {

@@ -5,22 +5,37 @@
 //! a coordinate come from a masked network of the context and the coordinates
 //! before it ([`super::masks`]). log q(w) = log N(z; 0, 1) - sum of all a.
 
-use super::Architecture;
 use super::masks::BlockMask;
+use super::{Flow, Layer};
 use super::ops::{Affine, FirstLayer, MaskedLayer, NegativeLogDensity, Staircase, row_loss};
 use crate::coordinates::HALF_LN_TAU;
 use crate::error::NpeError;
 use crate::matmul::Level;
 use candle_core::{Device, Tensor, Var};
 use outshine_kernels::random::{Purpose, Stream};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+
+/// Size of a masked autoregressive flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MafShape {
+    /// Coordinates d.
+    pub dims: usize,
+    /// Context features C.
+    pub context: usize,
+    /// Blocks, each with two hidden layers.
+    pub blocks: usize,
+    /// Units h of a hidden layer.
+    pub hidden: usize,
+}
 
 /// Weight matrices per block.
 pub const LAYERS: usize = 3;
 
 /// A flow without its weights: shapes, masks and the graph.
 pub struct Maf {
-    architecture: Architecture,
+    shape: MafShape,
     level: Level,
     blocks: Vec<BlockOps>,
 }
@@ -30,21 +45,15 @@ struct BlockOps {
     staircase: Arc<Staircase>,
 }
 
-impl Architecture {
+impl MafShape {
     /// Rows (inputs and one bias) and columns of layer `layer` of a block.
     #[must_use]
     pub fn layer_shape(&self, layer: usize) -> (usize, usize) {
         match layer {
-            0 => (self.dims + self.features + 1, self.hidden),
+            0 => (self.dims + self.context + 1, self.hidden),
             1 => (self.hidden + 1, self.hidden),
             _ => (self.hidden + 1, 2 * self.dims),
         }
-    }
-
-    /// Name of a weight matrix in stored files.
-    #[must_use]
-    pub fn layer_name(block: usize, layer: usize) -> String {
-        format!("flow.{block:03}.layer.{layer}")
     }
 
     /// The mask of a block.
@@ -55,59 +64,11 @@ impl Architecture {
 }
 
 impl Maf {
-    /// The flow of an architecture, on one instruction set.
+    /// The flow of a shape, on one instruction set.
     #[must_use]
-    pub fn new(architecture: Architecture, level: Level) -> Self {
-        let blocks = (0..architecture.blocks).map(|b| BlockOps::new(&architecture, b)).collect();
-        Self { architecture, level, blocks }
-    }
-
-    /// Random weights, block after block and layer after layer: normal with
-    /// variance 2 / (inputs that the unit sees), biases 0; the outputs start a
-    /// hundred times smaller, so that training starts near the identity.
-    #[must_use]
-    pub fn initial_weights(&self, seed: u64) -> Vec<Vec<f32>> {
-        let mut weights = Vec::new();
-        for (b, ops) in self.blocks.iter().enumerate() {
-            for layer in 0..LAYERS {
-                let (rows, cols) = self.architecture.layer_shape(layer);
-                let mask = &ops.masks[layer];
-                let mut stream = Stream::new(seed, Purpose::Weights, b as u64, layer as u64);
-                let mut values = vec![0.0f32; rows * cols];
-                let inputs = rows - 1;
-                let seen: Vec<f64> = (0..cols)
-                    .map(|j| {
-                        let masked = mask.len() / cols;
-                        let free = inputs - masked;
-                        let open = (0..masked).filter(|i| mask[i * cols + j] > 0.0).count();
-                        (free + open).max(1) as f64
-                    })
-                    .collect();
-                let gain = if layer + 1 == LAYERS { 0.01 } else { 1.0 };
-                for i in 0..inputs {
-                    for j in 0..cols {
-                        let draw = stream.normal() * gain * (2.0 / seen[j]).sqrt();
-                        let open = mask.get(i * cols + j).is_none_or(|m| *m > 0.0);
-                        values[i * cols + j] = if open { draw as f32 } else { 0.0 };
-                    }
-                }
-                weights.push(values);
-            }
-        }
-        weights
-    }
-
-    /// candle variables of stored weights.
-    ///
-    /// # Errors
-    /// When candle refuses a shape.
-    pub fn variables(&self, weights: &[Vec<f32>]) -> Result<Vec<Var>, NpeError> {
-        let mut vars = Vec::with_capacity(weights.len());
-        for (k, values) in weights.iter().enumerate() {
-            let shape = self.architecture.layer_shape(k % LAYERS);
-            vars.push(Var::from_slice(values, shape, &Device::Cpu)?);
-        }
-        Ok(vars)
+    pub fn new(shape: MafShape, level: Level) -> Self {
+        let blocks = (0..shape.blocks).map(|b| BlockOps::new(&shape, b)).collect();
+        Self { shape, level, blocks }
     }
 
     /// The graph from data to noise: standardised coordinates w [rows, d] and
@@ -116,7 +77,7 @@ impl Maf {
     /// # Errors
     /// When candle refuses a shape.
     pub fn to_noise(&self, vars: &[Var], w: &[f32], context: &[f32]) -> Result<Tensor, NpeError> {
-        let (d, c) = (self.architecture.dims, self.architecture.features);
+        let (d, c) = (self.shape.dims, self.shape.context);
         let rows = w.len() / d;
         let mut state = vec![0.0f32; rows * (d + 1)];
         for (to, from) in state.chunks_exact_mut(d + 1).zip(w.chunks_exact(d)) {
@@ -142,21 +103,61 @@ impl Maf {
         }
         Ok(state)
     }
+}
 
-    /// Loss of some rows of a batch of `batch` rows, and its gradient with
-    /// respect to every weight. The loss is the mean over the batch of
-    /// -log q(w) without the constant of the normal; the slices of a batch add up.
-    ///
-    /// # Errors
-    /// When candle refuses a shape.
-    pub fn loss_and_gradient(
+impl Flow for Maf {
+    fn layers(&self) -> Vec<Layer> {
+        let block = |b: usize| (0..LAYERS).map(move |layer| (b, layer));
+        let all = (0..self.shape.blocks).flat_map(block);
+        all.map(|(b, layer)| {
+            let (rows, cols) = self.shape.layer_shape(layer);
+            Layer { name: format!("flow.{b:03}.layer.{layer}"), rows, cols }
+        })
+        .collect()
+    }
+
+    /// Block after block and layer after layer: normal with variance 2 /
+    /// (inputs that the unit sees), biases 0; the outputs start a hundred
+    /// times smaller, so that training starts near the identity.
+    fn initial_weights(&self, seed: u64, part: u64) -> Vec<Vec<f32>> {
+        let mut weights = Vec::new();
+        for (b, ops) in self.blocks.iter().enumerate() {
+            for layer in 0..LAYERS {
+                let (rows, cols) = self.shape.layer_shape(layer);
+                let mask = &ops.masks[layer];
+                let mut stream = Stream::new(seed, Purpose::Weights, (part << 32) + b as u64, layer as u64);
+                let mut values = vec![0.0f32; rows * cols];
+                let inputs = rows - 1;
+                let seen: Vec<f64> = (0..cols)
+                    .map(|j| {
+                        let masked = mask.len() / cols;
+                        let free = inputs - masked;
+                        let open = (0..masked).filter(|i| mask[i * cols + j] > 0.0).count();
+                        (free + open).max(1) as f64
+                    })
+                    .collect();
+                let gain = if layer + 1 == LAYERS { 0.01 } else { 1.0 };
+                for i in 0..inputs {
+                    for j in 0..cols {
+                        let draw = stream.normal() * gain * (2.0 / seen[j]).sqrt();
+                        let open = mask.get(i * cols + j).is_none_or(|m| *m > 0.0);
+                        values[i * cols + j] = if open { draw as f32 } else { 0.0 };
+                    }
+                }
+                weights.push(values);
+            }
+        }
+        weights
+    }
+
+    fn loss_and_gradient(
         &self,
         vars: &[Var],
         w: &[f32],
         context: &[f32],
         batch: usize,
     ) -> Result<(f64, Vec<Tensor>), NpeError> {
-        let dims = self.architecture.dims;
+        let dims = self.shape.dims;
         let state = self.to_noise(vars, w, context)?;
         let weight = 1.0 / batch as f32;
         let loss = state.apply_op1(NegativeLogDensity { dims, weight })?;
@@ -168,20 +169,18 @@ impl Maf {
                 None => var.as_tensor().zeros_like()?,
             });
         }
-        Ok((f64::from(loss.to_scalar::<f32>()?), gradient))
+        // The share of the base's constant: all rows of the batch have it.
+        let constant = HALF_LN_TAU * dims as f64 * (w.len() / dims) as f64 / batch as f64;
+        Ok((f64::from(loss.to_scalar::<f32>()?) + constant, gradient))
     }
 
-    /// log q(w) of each row, in standardised coordinates.
-    ///
-    /// # Errors
-    /// When candle refuses a shape.
-    pub fn log_density(
+    fn log_density(
         &self,
         vars: &[Var],
         w: &[f32],
         context: &[f32],
     ) -> Result<Vec<f64>, NpeError> {
-        let d = self.architecture.dims;
+        let d = self.shape.dims;
         let values = self.to_noise(vars, w, context)?.flatten_all()?.to_vec1::<f32>()?;
         let constant = HALF_LN_TAU * d as f64;
         Ok(values.chunks_exact(d + 1).map(|row| -row_loss(row) - constant).collect())
@@ -189,9 +188,9 @@ impl Maf {
 }
 
 impl BlockOps {
-    fn new(architecture: &Architecture, block: usize) -> Self {
-        let mask = architecture.mask(block);
-        let (d, h) = (architecture.dims, architecture.hidden);
+    fn new(shape: &MafShape, block: usize) -> Self {
+        let mask = shape.mask(block);
+        let (d, h) = (shape.dims, shape.hidden);
         let matrix = |rows: usize, cols: usize, open: &dyn Fn(usize, usize) -> bool| {
             let values = (0..rows * cols).map(|k| f32::from(u8::from(open(k / cols, k % cols))));
             Arc::new(values.collect::<Vec<f32>>())

@@ -1,29 +1,130 @@
-//! Normalising flows in unbounded coordinates.
+//! Conditional densities in unbounded coordinates: their sizes, weights and
+//! candle graphs.
 //!
-//! [`maf`] holds the masked autoregressive flow: its parameters and its loss as
-//! a candle graph; [`ops`] the fused candle layers with hand-written
-//! gradients; [`masks`] which unit may see which coordinate. Another
-//! conditioner would stand beside [`maf`] and share the rest.
+//! [`coupling`] is the project's own, whose network runs once per object;
+//! [`maf`] the masked autoregressive flow of the paper. [`ops`] holds the
+//! fused candle layers with hand-written gradients, [`masks`] which unit of a
+//! masked network may see which coordinate. Another density would stand beside
+//! these two and implement [`Flow`].
 
+pub mod coupling;
 pub mod maf;
 pub mod masks;
 pub mod ops;
 
+use crate::error::NpeError;
+use crate::matmul::Level;
+use candle_core::{Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
 
-/// Size of a masked autoregressive flow.
+pub use coupling::CouplingShape;
+pub use maf::MafShape;
+
+/// Kind and size of a density.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Architecture {
-    /// Coordinates d.
-    pub dims: usize,
-    /// Context features C.
-    pub features: usize,
-    /// Blocks, each with two hidden layers.
-    pub blocks: usize,
-    /// Units h of a hidden layer.
-    pub hidden: usize,
+#[serde(tag = "flow", rename_all = "snake_case")]
+pub enum Architecture {
+    /// One evaluation of the network per object.
+    Coupling(CouplingShape),
+    /// Masked autoregressive flow.
+    Maf(MafShape),
 }
 
-/// Bound of a block's log scale: a block stretches by at most e^4.
+/// A matrix of weights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// Name in stored files.
+    pub name: String,
+    /// Inputs, and one row of biases.
+    pub rows: usize,
+    /// Units.
+    pub cols: usize,
+}
+
+/// Bound of a MADE block's log scale: a block stretches by at most e^4.
 pub const LOG_SCALE_LIMIT: f32 = 4.0;
+
+/// A density without its weights.
+pub trait Flow: Send + Sync {
+    /// Shapes of all weight matrices, in the order in which they are kept.
+    fn layers(&self) -> Vec<Layer>;
+
+    /// Random weights; `part` tells the densities of one model apart.
+    fn initial_weights(&self, seed: u64, part: u64) -> Vec<Vec<f32>>;
+
+    /// Loss of some rows of a batch of `batch` rows, and its gradient with
+    /// respect to every weight. The loss is the mean over the batch of -ln q(w):
+    /// those of a batch's slices add up.
+    ///
+    /// `w`: [rows, d] standardised coordinates; `context`: [rows, C].
+    ///
+    /// # Errors
+    /// When candle refuses a shape.
+    fn loss_and_gradient(
+        &self,
+        vars: &[Var],
+        w: &[f32],
+        context: &[f32],
+        batch: usize,
+    ) -> Result<(f64, Vec<Tensor>), NpeError>;
+
+    /// ln q(w) of each row, in standardised coordinates.
+    ///
+    /// # Errors
+    /// When candle refuses a shape.
+    fn log_density(&self, vars: &[Var], w: &[f32], context: &[f32]) -> Result<Vec<f64>, NpeError>;
+}
+
+impl Architecture {
+    /// Coordinates d.
+    #[must_use]
+    pub fn dims(&self) -> usize {
+        match self {
+            Self::Coupling(shape) => shape.dims,
+            Self::Maf(shape) => shape.dims,
+        }
+    }
+
+    /// Context features C.
+    #[must_use]
+    pub fn context(&self) -> usize {
+        match self {
+            Self::Coupling(shape) => shape.context,
+            Self::Maf(shape) => shape.context,
+        }
+    }
+
+    /// The density on one instruction set.
+    #[must_use]
+    pub fn flow(&self, level: Level) -> Box<dyn Flow> {
+        match *self {
+            Self::Coupling(shape) => Box::new(coupling::Coupling::new(shape, level)),
+            Self::Maf(shape) => Box::new(maf::Maf::new(shape, level)),
+        }
+    }
+
+    /// Whether the sizes are ones that this program would make.
+    pub(crate) fn sane(&self) -> bool {
+        match self {
+            Self::Coupling(s) => {
+                (1..=64).contains(&s.dims)
+                    && s.blocks <= 64
+                    && (1..=8192).contains(&s.hidden)
+                    && (1..=1024).contains(&s.components)
+                    && s.couplings <= 64
+                    && (1..=1024).contains(&s.units)
+            }
+            Self::Maf(s) => (1..=64).contains(&s.blocks) && (s.dims..=8192).contains(&s.hidden),
+        }
+    }
+}
+
+/// candle variables of stored weights.
+///
+/// # Errors
+/// When candle refuses a shape.
+pub(crate) fn variables(layers: &[Layer], weights: &[Vec<f32>]) -> Result<Vec<Var>, NpeError> {
+    let pairs = layers.iter().zip(weights);
+    let vars = pairs.map(|(l, v)| Var::from_slice(v, (l.rows, l.cols), &Device::Cpu));
+    Ok(vars.collect::<candle_core::Result<_>>()?)
+}

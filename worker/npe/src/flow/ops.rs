@@ -9,11 +9,11 @@ use crate::matmul::{Level, Skip, View, multiply_add};
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail,
 };
-use outshine_kernels::lanes;
-use std::sync::Arc;
+use outshine_kernels::{lanes, wide};
+use std::sync::{Arc, Mutex};
 
 /// The values of a contiguous f32 tensor on the CPU.
-fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+pub(super) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     let Some((from, to)) = layout.contiguous_offsets() else {
         bail!("a fused layer needs contiguous operands")
     };
@@ -21,7 +21,7 @@ fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
 }
 
 /// Calls `f` with the values of a tensor.
-fn with_values<T>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> Result<T>) -> Result<T> {
+pub(super) fn with_values<T>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> Result<T>) -> Result<T> {
     let (storage, layout) = tensor.storage_and_layout();
     match &*storage {
         candle_core::Storage::Cpu(cpu) => f(slice(cpu, layout)?),
@@ -29,7 +29,7 @@ fn with_values<T>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> Result<T>) -> Resul
     }
 }
 
-fn new_tensor(values: Vec<f32>, shape: impl Into<Shape>) -> Result<Tensor> {
+pub(super) fn new_tensor(values: Vec<f32>, shape: impl Into<Shape>) -> Result<Tensor> {
     Tensor::from_vec(values, shape, &candle_core::Device::Cpu)
 }
 
@@ -212,6 +212,175 @@ impl CustomOp2 for MaskedLayer {
             Ok(())
         })?;
         Ok((Some(new_tensor(grad_input, (rows, k))?), Some(new_tensor(grad_weights, (k + 1, n))?)))
+    }
+}
+
+/// [input, 1] W, or [silu(input), 1] W: a dense layer.
+///
+/// Arguments: input [rows, k], weights [k + 1, n] with the bias as last row.
+pub struct Dense {
+    /// Instruction set.
+    pub level: Level,
+    /// Whether the input passes silu, x / (1 + e^-x), first; otherwise it gets
+    /// no gradient.
+    pub smooth: bool,
+}
+
+/// silu(values), in a new vector.
+fn smoothed(values: &[f32]) -> Vec<f32> {
+    let mut values = values.to_vec();
+    wide::silu(&mut values);
+    values
+}
+
+/// [input, 1] W, with the bias as last row of `weights`: [rows, n].
+fn dense(level: Level, (rows, k, n): (usize, usize, usize), x: &[f32], weights: &[f32]) -> Vec<f32> {
+    let mut out = Vec::with_capacity(rows * n);
+    for _ in 0..rows {
+        out.extend_from_slice(&weights[k * n..]);
+    }
+    let (x, w) = (View::new(x, k), View::new(&weights[..k * n], n));
+    multiply_add(level, (rows, k, n), x, w, Skip::Nothing, &mut out, n);
+    out
+}
+
+/// Gradient of the weights of [`dense`]: [k + 1, n].
+fn weight_slope(level: Level, (rows, k, n): (usize, usize, usize), x: &[f32], g: &[f32]) -> Vec<f32> {
+    let mut slope = vec![0.0; (k + 1) * n];
+    let (body, bias) = slope.split_at_mut(k * n);
+    let (x, g_view) = (View::new(x, k).t(), View::new(g, n));
+    multiply_add(level, (k, rows, n), x, g_view, Skip::Nothing, body, n);
+    add_rows(g, n, bias);
+    slope
+}
+
+/// Gradient of `raw`, the input of [`dense`] before its silu: [rows, k].
+fn smooth_slope(
+    level: Level,
+    (rows, k, n): (usize, usize, usize),
+    raw: &[f32],
+    weights: &[f32],
+    g: &[f32],
+) -> Vec<f32> {
+    let mut slope = vec![0.0; rows * k];
+    let (g, w) = (View::new(g, n), View::new(&weights[..k * n], n).t());
+    multiply_add(level, (rows, n, k), g, w, Skip::Nothing, &mut slope, k);
+    wide::silu_gradient(raw, &mut slope);
+    slope
+}
+
+impl CustomOp2 for Dense {
+    fn name(&self) -> &'static str {
+        "dense-layer"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (input, weights) = (slice(s1, l1)?, slice(s2, l2)?);
+        let (rows, k) = l1.shape().dims2()?;
+        let n = l2.shape().dims2()?.1;
+        let x = if self.smooth { smoothed(input) } else { input.to_vec() };
+        let out = dense(self.level, (rows, k, n), &x, weights);
+        Ok((CpuStorage::F32(out), (rows, n).into()))
+    }
+
+    fn bwd(
+        &self,
+        input: &Tensor,
+        weights: &Tensor,
+        _res: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (rows, k) = input.dims2()?;
+        let n = weights.dims2()?.1;
+        let shape = (rows, k, n);
+        let (slope, grad_weights) = with_values(grad, |grad| {
+            with_values(input, |input| {
+                if !self.smooth {
+                    return Ok((None, weight_slope(self.level, shape, input, grad)));
+                }
+                let grad_weights = weight_slope(self.level, shape, &smoothed(input), grad);
+                let slope =
+                    with_values(weights, |w| Ok(smooth_slope(self.level, shape, input, w, grad)))?;
+                Ok((Some(slope), grad_weights))
+            })
+        })?;
+        let slope = slope.map(|slope| new_tensor(slope, (rows, k))).transpose()?;
+        Ok((slope, Some(new_tensor(grad_weights, (k + 1, n))?)))
+    }
+}
+
+/// x + [silu([silu(x), 1] W), 1] V: a residual block.
+///
+/// Arguments: x [rows, h], weights W and V [h + 1, h] with the bias as last row.
+pub struct Residual {
+    /// Instruction set.
+    pub level: Level,
+    /// [silu(x), 1] W, kept for the gradient.
+    pub inner: Mutex<Vec<f32>>,
+}
+
+impl CustomOp3 for Residual {
+    fn name(&self) -> &'static str {
+        "residual-block"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, first, second) = (slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?);
+        let (rows, h) = l1.shape().dims2()?;
+        let shape = (rows, h, h);
+        let inner = dense(self.level, shape, &smoothed(x), first);
+        let mut out = dense(self.level, shape, &smoothed(&inner), second);
+        for (out, x) in out.iter_mut().zip(x) {
+            *out += x;
+        }
+        *self.inner.lock().expect("one thread per graph") = inner;
+        Ok((CpuStorage::F32(out), (rows, h).into()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        first: &Tensor,
+        second: &Tensor,
+        _res: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (rows, h) = x.dims2()?;
+        let shape = (rows, h, h);
+        let level = self.level;
+        let inner = self.inner.lock().expect("one thread per graph");
+        with_values(grad, |grad| {
+            let grad_second = weight_slope(level, shape, &smoothed(&inner), grad);
+            let inner_slope =
+                with_values(second, |w| Ok(smooth_slope(level, shape, &inner, w, grad)))?;
+            with_values(x, |x| {
+                let grad_first = weight_slope(level, shape, &smoothed(x), &inner_slope);
+                let mut slope =
+                    with_values(first, |w| Ok(smooth_slope(level, shape, x, w, &inner_slope)))?;
+                for (slope, g) in slope.iter_mut().zip(grad) {
+                    *slope += g;
+                }
+                Ok((
+                    Some(new_tensor(slope, (rows, h))?),
+                    Some(new_tensor(grad_first, (h + 1, h))?),
+                    Some(new_tensor(grad_second, (h + 1, h))?),
+                ))
+            })
+        })
     }
 }
 

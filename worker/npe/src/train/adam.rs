@@ -44,19 +44,15 @@ impl Rule {
     }
 }
 
-/// Euclidean norm over all weights, in eight interleaved sums per matrix.
-pub(super) fn length(gradient: &[Vec<f32>]) -> f64 {
-    let mut total = 0.0;
-    for values in gradient {
-        let mut sums = [0.0f64; 8];
-        for chunk in values.chunks(8) {
-            for (s, x) in sums.iter_mut().zip(chunk) {
-                *s += f64::from(*x) * f64::from(*x);
-            }
+/// Square of the Euclidean norm, in eight interleaved sums.
+pub(super) fn square(gradient: &[f32]) -> f64 {
+    let mut sums = [0.0f64; 8];
+    for chunk in gradient.chunks(8) {
+        for (s, x) in sums.iter_mut().zip(chunk) {
+            *s += f64::from(*x) * f64::from(*x);
         }
-        total += sums.iter().sum::<f64>();
     }
-    total.sqrt()
+    sums.iter().sum()
 }
 
 /// Adds a tensor's values to `total`, or replaces it when `first`.

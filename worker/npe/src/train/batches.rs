@@ -1,15 +1,12 @@
 //! From example indices to rows that the flow can learn from.
 
 use super::TrainConfig;
-use crate::coordinates::Coordinates;
+use crate::density::{DensitySpec, Target};
 use crate::error::NpeError;
 use crate::examples::Examples;
-use crate::features::FeatureSpec;
 use crate::standardisation::Standardisation;
 use outshine_kernels::random::{Purpose, Stream};
 use outshine_kernels::scalar;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Indices for training and for validation, a split fixed by the seed.
 pub(super) fn split_indices(config: &TrainConfig, n: u64) -> (Vec<u64>, Vec<u64>) {
@@ -22,28 +19,85 @@ pub(super) fn split_indices(config: &TrainConfig, n: u64) -> (Vec<u64>, Vec<u64>
 
 /// Observed examples, row after row.
 #[derive(Default)]
+pub(super) struct Observed {
+    /// Features, [rows, C].
+    features: Vec<f32>,
+    /// Parameters, [rows, d].
+    theta: Vec<f64>,
+    /// Redshifts, [rows].
+    redshift: Vec<f64>,
+}
+
+impl Observed {
+    pub(super) fn append(&mut self, mut other: Self) {
+        self.features.append(&mut other.features);
+        self.theta.append(&mut other.theta);
+        self.redshift.append(&mut other.redshift);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.redshift.len()
+    }
+
+    /// What density number `k` of a model is of, [rows, d of the density].
+    fn values(&self, k: usize) -> &[f64] {
+        if k == 0 { &self.theta } else { &self.redshift }
+    }
+
+    /// The leading `c` features of each row, [rows, c].
+    fn context(&self, c: usize) -> impl Iterator<Item = &[f32]> {
+        self.features.chunks_exact(self.features.len() / self.len().max(1)).map(move |row| &row[..c])
+    }
+
+    /// Scales and crude estimate for density number `k`.
+    pub(super) fn standardisation(&self, k: usize, spec: &DensitySpec) -> Standardisation {
+        let (d, c) = (spec.architecture.dims(), spec.architecture.context());
+        let context: Vec<f32> = self.context(c).flatten().copied().collect();
+        let (mut fraction, mut unbounded) = (Vec::new(), Vec::new());
+        for row in self.values(k).chunks_exact(d) {
+            for (i, value) in row.iter().enumerate() {
+                let (low, high) = (spec.coordinates.low()[i], spec.coordinates.high()[i]);
+                fraction.push((value - low) / (high - low));
+                unbounded.push(spec.coordinates.to_unbounded(i, *value).0);
+            }
+        }
+        Standardisation::fit(&context, &fraction, &unbounded, d)
+    }
+
+    /// Rows for density number `k`.
+    pub(super) fn rows(&self, k: usize, spec: &DensitySpec, s: &Standardisation) -> Rows {
+        let (d, c) = (spec.architecture.dims(), spec.architecture.context());
+        let mut rows = Rows::default();
+        rows.context.resize(self.len() * c, 0.0);
+        let (mut centre, mut scale) = (vec![0.0f64; d], vec![0.0f64; d]);
+        let contexts = rows.context.chunks_exact_mut(c).zip(self.context(c));
+        for ((context, raw), values) in contexts.zip(self.values(k).chunks_exact(d)) {
+            s.context(raw, context);
+            s.crude(context, &mut centre, &mut scale);
+            let mut log_jacobian = 0.0;
+            for i in 0..d {
+                let (u, log_du) = spec.coordinates.to_unbounded(i, values[i]);
+                rows.w.push(((u - centre[i]) / scale[i]) as f32);
+                log_jacobian += log_du - scalar::ln(scale[i]);
+            }
+            rows.log_jacobian.push(log_jacobian);
+        }
+        rows
+    }
+}
+
+/// Rows that a density can learn from.
+#[derive(Default)]
 pub(super) struct Rows {
-    /// Features: standardised if there is a standardisation, [rows, C].
+    /// Standardised features, [rows, C].
     pub context: Vec<f32>,
-    /// What the flow learns, [rows, d]; empty without a standardisation.
+    /// Standardised coordinates, [rows, d].
     pub w: Vec<f32>,
-    /// ln |dw / dtheta|, [rows]; empty without a standardisation.
+    /// ln |dw / dtheta|, [rows].
     pub log_jacobian: Vec<f64>,
-    /// Fraction of the box, [rows, d]; empty with a standardisation.
-    pub fraction: Vec<f64>,
-    /// Unbounded coordinates, [rows, d]; empty with a standardisation.
-    pub unbounded: Vec<f64>,
 }
 
 impl Rows {
-    pub(super) fn append(&mut self, mut other: Self) {
-        self.context.append(&mut other.context);
-        self.w.append(&mut other.w);
-        self.log_jacobian.append(&mut other.log_jacobian);
-        self.fraction.append(&mut other.fraction);
-        self.unbounded.append(&mut other.unbounded);
-    }
-
     pub(super) fn log_jacobian_sum(&self) -> f64 {
         self.log_jacobian.iter().sum()
     }
@@ -51,48 +105,30 @@ impl Rows {
 
 /// What it takes to observe an example.
 pub(super) struct Observer<'a> {
-    pub coordinates: &'a Coordinates,
-    pub features: &'a FeatureSpec,
+    pub target: &'a Target,
     pub data: &'a dyn Examples,
-    pub standardisation: Option<&'a Standardisation>,
 }
 
 impl Observer<'_> {
     /// Observes `indices` in `epoch`.
-    pub(super) fn observe(&self, indices: &[u64], epoch: u64) -> Result<Rows, NpeError> {
+    pub(super) fn observe(&self, indices: &[u64], epoch: u64) -> Result<Observed, NpeError> {
+        let features = &self.target.features;
         let (d, bands, c) =
-            (self.coordinates.len(), self.features.bands().len(), self.features.len());
-        let mut theta = vec![0.0f64; d];
+            (self.target.coordinates.len(), features.bands().len(), features.len());
         let (mut flux, mut err) = (vec![0.0f32; bands], vec![0.0f32; bands]);
-        let (mut raw, mut context) = (vec![0.0f32; c], vec![0.0f32; c]);
-        let (mut centre, mut scale) = (vec![0.0f64; d], vec![0.0f64; d]);
-        let mut rows = Rows::default();
-        rows.context.reserve(indices.len() * c);
-        for &index in indices {
-            let redshift = self.data.fill(index, epoch, &mut theta, &mut flux, &mut err);
-            self.check(index, redshift, &theta, &flux, &err)?;
-            self.features.features(&flux, &err, redshift, &mut raw);
-            let Some(standardisation) = self.standardisation else {
-                rows.context.extend_from_slice(&raw);
-                for i in 0..d {
-                    let (low, high) = (self.coordinates.low()[i], self.coordinates.high()[i]);
-                    rows.fraction.push((theta[i] - low) / (high - low));
-                    rows.unbounded.push(self.coordinates.to_unbounded(i, theta[i]).0);
-                }
-                continue;
-            };
-            standardisation.context(&raw, &mut context);
-            standardisation.crude(&context, &mut centre, &mut scale);
-            rows.context.extend_from_slice(&context);
-            let mut log_jacobian = 0.0;
-            for i in 0..d {
-                let (u, log_du) = self.coordinates.to_unbounded(i, theta[i]);
-                rows.w.push(((u - centre[i]) / scale[i]) as f32);
-                log_jacobian += log_du - scalar::ln(scale[i]);
-            }
-            rows.log_jacobian.push(log_jacobian);
+        let mut observed = Observed {
+            features: vec![0.0; indices.len() * c],
+            theta: vec![0.0; indices.len() * d],
+            redshift: Vec::with_capacity(indices.len()),
+        };
+        let rows = observed.features.chunks_exact_mut(c).zip(observed.theta.chunks_exact_mut(d));
+        for (&index, (raw, theta)) in indices.iter().zip(rows) {
+            let redshift = self.data.fill(index, epoch, theta, &mut flux, &mut err);
+            self.check(index, redshift, theta, &flux, &err)?;
+            features.features(&flux, &err, redshift, raw);
+            observed.redshift.push(redshift);
         }
-        Ok(rows)
+        Ok(observed)
     }
 
     fn check(
@@ -103,12 +139,14 @@ impl Observer<'_> {
         flux: &[f32],
         err: &[f32],
     ) -> Result<(), NpeError> {
-        if !self.coordinates.contains(theta) {
+        if !self.target.coordinates.contains(theta) {
             let why = format!("theta {theta:?} lies outside the prior box");
             return Err(NpeError::Example { index, why });
         }
-        if !(redshift.is_finite() && redshift > -1.0) {
-            return Err(NpeError::Example { index, why: format!("redshift {redshift}") });
+        let (low, high) = self.target.redshift;
+        if !(low..=high).contains(&redshift) {
+            let why = format!("redshift {redshift} lies outside {low} to {high}");
+            return Err(NpeError::Example { index, why });
         }
         for (f, e) in flux.iter().zip(err) {
             if *e > 0.0 && !(f.is_finite() && e.is_finite()) {
@@ -119,33 +157,3 @@ impl Observer<'_> {
     }
 }
 
-/// Runs `job` for 0..n on `threads` threads; results in order.
-pub(super) fn parallel<T: Send>(
-    threads: usize,
-    n: usize,
-    job: impl Fn(usize) -> T + Sync,
-) -> Vec<T> {
-    if threads <= 1 || n <= 1 {
-        return (0..n).map(job).collect();
-    }
-    let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<Option<T>>> = Mutex::new((0..n).map(|_| None).collect());
-    let work = || {
-        loop {
-            let k = next.fetch_add(1, Ordering::Relaxed);
-            if k >= n {
-                return;
-            }
-            let result = job(k);
-            done.lock().expect("no other worker panicked")[k] = Some(result);
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..threads.min(n) {
-            scope.spawn(work);
-        }
-        work();
-    });
-    let done = done.into_inner().expect("no worker panicked");
-    done.into_iter().map(|slot| slot.expect("every job ran")).collect()
-}

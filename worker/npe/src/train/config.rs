@@ -1,6 +1,7 @@
 //! Settings of a training run.
 
 use crate::error::NpeError;
+use crate::flow::{Architecture, CouplingShape, MafShape};
 use outshine_kernels::scalar;
 use serde::{Deserialize, Serialize};
 
@@ -17,19 +18,47 @@ pub enum Schedule {
     },
 }
 
-/// Settings of a training run. Together with the prior box, the features and
-/// the training set they decide every bit of the result.
+/// The kinds of densities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FlowKind {
+    /// The network runs once per object ([`crate::flow::coupling`]).
+    Coupling,
+    /// The masked autoregressive flow of the paper ([`crate::flow::maf`]).
+    Maf,
+}
+
+/// Settings of a training run. Together with the target and the training set
+/// they decide every bit of the result.
+///
+/// The paper's own estimator is `flow = "maf"`, `blocks = 15`, `hidden = 500`,
+/// `learning_rate = 5e-4`, `schedule = "constant"`, `warm_up = 0`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
-    /// Autoregressive blocks.
+    /// Kind of the density of the parameters.
+    pub flow: FlowKind,
+    /// Residual blocks of the conditioner, or MADE blocks of a `maf`.
     pub blocks: usize,
-    /// Units of each of the two hidden layers of a block.
+    /// Units of a hidden layer.
     pub hidden: usize,
+    /// Normals of the mixture (`coupling`).
+    pub components: usize,
+    /// Coupling layers (`coupling`).
+    pub couplings: usize,
+    /// Units of a coupling layer (`coupling`).
+    pub units: usize,
+    /// Units of a hidden layer of the density of the redshift, which is a
+    /// `coupling` of as many blocks; 0: none, redshifts must be known.
+    pub redshift_hidden: usize,
+    /// Normals of the density of the redshift.
+    pub redshift_components: usize,
     /// Adam's first learning rate.
     pub learning_rate: f64,
     /// How it goes down.
     pub schedule: Schedule,
+    /// Optimiser steps over which the learning rate rises from 0.
+    pub warm_up: u32,
     /// Examples per optimiser step.
     pub batch: usize,
     /// Passes over the training set, at most.
@@ -38,7 +67,8 @@ pub struct TrainConfig {
     pub patience: u32,
     /// Share of the examples held out for validation.
     pub validation_fraction: f64,
-    /// Longest gradient (Euclidean norm over all weights); longer ones are scaled down.
+    /// Longest gradient (Euclidean norm over the weights of one density);
+    /// longer ones are scaled down.
     pub gradient_clip: f64,
     /// Seed of weights, split and order.
     pub seed: u64,
@@ -47,12 +77,19 @@ pub struct TrainConfig {
 impl Default for TrainConfig {
     fn default() -> Self {
         Self {
-            blocks: 5,
-            hidden: 128,
-            learning_rate: 3e-3,
+            flow: FlowKind::Coupling,
+            blocks: 2,
+            hidden: 256,
+            components: 4,
+            couplings: 6,
+            units: 32,
+            redshift_hidden: 128,
+            redshift_components: 16,
+            learning_rate: 4e-3,
             schedule: Schedule::Cosine { final_fraction: 0.01 },
-            batch: 512,
-            max_epochs: 100,
+            warm_up: 200,
+            batch: 256,
+            max_epochs: 20,
             patience: 20,
             validation_fraction: 0.1,
             gradient_clip: 5.0,
@@ -68,11 +105,18 @@ impl TrainConfig {
     /// [`NpeError::Config`] for the first one out of range.
     pub fn validate(&self) -> Result<(), NpeError> {
         let refuse = |field, found: String, mend| Err(NpeError::Config { field, found, mend });
-        if !(1..=64).contains(&self.blocks) {
-            return refuse("blocks", self.blocks.to_string(), "1 to 64 blocks");
-        }
-        if !(1..=4096).contains(&self.hidden) {
-            return refuse("hidden", self.hidden.to_string(), "1 to 4096 units");
+        for (field, value, range, mend) in [
+            ("blocks", self.blocks, 1..=64, "1 to 64 blocks"),
+            ("hidden", self.hidden, 1..=4096, "1 to 4096 units"),
+            ("components", self.components, 1..=256, "1 to 256 normals"),
+            ("couplings", self.couplings, 0..=32, "0 to 32 layers"),
+            ("units", self.units, 1..=512, "1 to 512 units"),
+            ("redshift_hidden", self.redshift_hidden, 0..=4096, "0 to 4096 units"),
+            ("redshift_components", self.redshift_components, 1..=256, "1 to 256 normals"),
+        ] {
+            if !range.contains(&value) {
+                return refuse(field, value.to_string(), mend);
+            }
         }
         if !(self.learning_rate > 0.0 && self.learning_rate <= 0.1) {
             return refuse("learning_rate", self.learning_rate.to_string(), "above 0, at most 0.1");
@@ -99,6 +143,45 @@ impl TrainConfig {
             return refuse("gradient_clip", self.gradient_clip.to_string(), "above 0 (5 is usual)");
         }
         Ok(())
+    }
+
+    /// Kind and size of the density of `dims` parameters.
+    #[must_use]
+    pub fn architecture(&self, dims: usize, context: usize) -> Architecture {
+        let (blocks, hidden) = (self.blocks, self.hidden);
+        match self.flow {
+            FlowKind::Maf => Architecture::Maf(MafShape { dims, context, blocks, hidden }),
+            FlowKind::Coupling => Architecture::Coupling(CouplingShape {
+                dims,
+                context,
+                blocks,
+                hidden,
+                components: self.components,
+                couplings: self.couplings,
+                units: self.units,
+            }),
+        }
+    }
+
+    /// Kind and size of the density of the redshift, if there is one.
+    #[must_use]
+    pub fn redshift_architecture(&self, context: usize) -> Option<Architecture> {
+        (self.redshift_hidden > 0).then_some(Architecture::Coupling(CouplingShape {
+            dims: 1,
+            context,
+            blocks: self.blocks,
+            hidden: self.redshift_hidden,
+            components: self.redshift_components,
+            couplings: 0,
+            units: 1,
+        }))
+    }
+
+    /// Learning rate of step number `step` (from 1), after `epochs` passes.
+    #[must_use]
+    pub fn learning_rate_of(&self, step: u64, epochs: f64) -> f64 {
+        let risen = step as f64 / f64::from(self.warm_up.max(1));
+        self.learning_rate_at(epochs) * risen.min(1.0)
     }
 
     /// Learning rate after `epochs` passes, fractions included.
@@ -140,9 +223,11 @@ mod tests {
 
     #[test]
     fn the_cosine_goes_from_first_to_last() {
-        let c = TrainConfig::default();
-        assert!((c.learning_rate_at(0.0) - 3e-3).abs() < 1e-12);
-        assert!((c.learning_rate_at(50.0) - 1.515e-3).abs() < 1e-9);
-        assert!((c.learning_rate_at(100.0) - 3e-5).abs() < 1e-12);
+        let c = TrainConfig { max_epochs: 100, ..TrainConfig::default() };
+        assert!((c.learning_rate_at(0.0) - 4e-3).abs() < 1e-12);
+        assert!((c.learning_rate_at(50.0) - 2.02e-3).abs() < 1e-9);
+        assert!((c.learning_rate_at(100.0) - 4e-5).abs() < 1e-12);
+        assert!((c.learning_rate_of(50, 0.0) - 1e-3).abs() < 1e-12);
+        assert!((c.learning_rate_of(500, 50.0) - 2.02e-3).abs() < 1e-9);
     }
 }

@@ -8,21 +8,19 @@
 mod adam;
 mod batches;
 mod config;
+mod parallel;
 
-pub use config::{Schedule, TrainConfig};
+pub use config::{FlowKind, Schedule, TrainConfig};
 
-use crate::checkpoint::{Checkpoint, EpochRecord, State};
-use crate::coordinates::Coordinates;
+use crate::checkpoint::{Checkpoint, DensityState, EpochRecord, State};
+use crate::density::{DensitySpec, Target};
 use crate::error::NpeError;
 use crate::examples::{Examples, HELD_OUT};
-use crate::features::FeatureSpec;
-use crate::flow::Architecture;
-use crate::flow::maf::Maf;
+use crate::flow::{Flow, Layer, variables};
 use crate::matmul::Level;
-use crate::standardisation::Standardisation;
-use batches::{Observer, Rows, parallel, split_indices};
-use candle_core::Var;
+use batches::{Observed, Observer, Rows, split_indices};
 use outshine_kernels::random::{Purpose, Stream};
+use parallel::{each, parallel};
 use std::ops::ControlFlow;
 
 /// Slices of a batch, the most threads that training can use.
@@ -43,9 +41,10 @@ pub struct Progress {
     pub max_epochs: u32,
     /// Learning rate at the end of the epoch.
     pub learning_rate: f64,
-    /// Mean -ln p(theta | x) of the training examples as the weights went, nats.
+    /// Mean -ln p of the training examples as the weights went, nats: of the
+    /// parameters, plus that of the redshift if the model has one.
     pub train_loss: f64,
-    /// Mean -ln p(theta | x) of the validation set, nats.
+    /// The same of the validation set.
     pub validation_loss: f64,
     /// Epoch with the lowest validation loss.
     pub best_epoch: u32,
@@ -67,8 +66,7 @@ pub struct Progress {
 /// [`NpeError::NonFiniteLoss`] when training diverges.
 pub fn train_span(
     config: &TrainConfig,
-    coordinates: &Coordinates,
-    features: &FeatureSpec,
+    target: &Target,
     data: &dyn Examples,
     from: Option<Checkpoint>,
     epochs: u32,
@@ -76,40 +74,38 @@ pub fn train_span(
     progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<Checkpoint, NpeError> {
     config.validate()?;
-    coordinates.validate()?;
-    features.validate()?;
+    target.validate()?;
     if data.len() < FEWEST_EXAMPLES {
         return Err(NpeError::TooFewExamples { found: data.len(), needed: FEWEST_EXAMPLES });
     }
-    let architecture = Architecture {
-        dims: coordinates.len(),
-        features: features.len(),
-        blocks: config.blocks,
-        hidden: config.hidden,
-    };
-    if config.hidden < architecture.dims {
+    if config.flow == FlowKind::Maf && config.hidden < target.coordinates.len() {
         return Err(NpeError::Config {
             field: "hidden",
             found: config.hidden.to_string(),
             mend: "at least as many units as coordinates",
         });
     }
-    let flow = Maf::new(architecture, Level::detect());
     let (train, held_out) = split_indices(config, data.len());
-    let run = Run { config, coordinates, features, data, threads: threads.clamp(1, SLICES), flow };
+    let densities = target.densities(config)?;
+    let flows = densities.into_iter().map(Part::new).collect();
+    let run = Run { config, target, data, threads: threads.clamp(1, SLICES), parts: flows };
     let mut checkpoint = match from {
-        Some(checkpoint) => run.checked(checkpoint, architecture)?,
-        None => run.start(architecture, &train)?,
+        Some(checkpoint) => run.checked(checkpoint)?,
+        None => run.start(&train)?,
     };
     if checkpoint.finished() || epochs == 0 {
         return Ok(checkpoint);
     }
-    let held_out = run.observe_all(&checkpoint.standardisation, &held_out)?;
+    data.begin(HELD_OUT, run.threads)?;
+    let held_out = run.observe(&held_out, HELD_OUT)?;
+    let held_out: Vec<Rows> = run.rows(&checkpoint, &held_out);
     for _ in 0..epochs {
         let record = run.epoch(&mut checkpoint, &train, &held_out)?;
         if record.validation_loss < checkpoint.best_validation_loss() {
             checkpoint.state.best_epoch = record.epoch;
-            checkpoint.best_weights.clone_from(&checkpoint.weights);
+            for density in &mut checkpoint.densities {
+                density.best_weights.clone_from(&density.weights);
+            }
         }
         checkpoint.state.history.push(record);
         let report = Progress {
@@ -128,66 +124,73 @@ pub fn train_span(
     Ok(checkpoint)
 }
 
+/// A density, ready to train.
+struct Part {
+    spec: DensitySpec,
+    flow: Box<dyn Flow>,
+    layers: Vec<Layer>,
+}
+
+impl Part {
+    fn new(spec: DensitySpec) -> Self {
+        let flow = spec.architecture.flow(Level::detect());
+        Self { layers: flow.layers(), flow, spec }
+    }
+}
+
 /// One call of [`train_span`].
 struct Run<'a> {
     config: &'a TrainConfig,
-    coordinates: &'a Coordinates,
-    features: &'a FeatureSpec,
+    target: &'a Target,
     data: &'a dyn Examples,
     threads: usize,
-    flow: Maf,
+    parts: Vec<Part>,
 }
 
 impl Run<'_> {
-    fn observer<'b>(&'b self, standardisation: Option<&'b Standardisation>) -> Observer<'b> {
-        Observer {
-            coordinates: self.coordinates,
-            features: self.features,
-            data: self.data,
-            standardisation,
-        }
-    }
-
     /// A checkpoint before the first epoch.
-    fn start(&self, architecture: Architecture, train: &[u64]) -> Result<Checkpoint, NpeError> {
-        let weights = self.flow.initial_weights(self.config.seed);
-        let zeros: Vec<Vec<f32>> = weights.iter().map(|w| vec![0.0; w.len()]).collect();
-        let sample = &train[..train.len().min(STANDARDISATION_EXAMPLES)];
-        let rows = self.observe(None, sample, 0)?;
-        let standardisation =
-            Standardisation::fit(&rows.context, &rows.fraction, &rows.unbounded, architecture.dims);
+    fn start(&self, train: &[u64]) -> Result<Checkpoint, NpeError> {
+        self.data.begin(0, self.threads)?;
+        let sample = self.observe(&train[..train.len().min(STANDARDISATION_EXAMPLES)], 0)?;
+        let densities = self.parts.iter().enumerate().map(|(k, part)| {
+            let weights = part.flow.initial_weights(self.config.seed, k as u64);
+            let zeros: Vec<Vec<f32>> = weights.iter().map(|w| vec![0.0; w.len()]).collect();
+            DensityState {
+                spec: part.spec.clone(),
+                standardisation: sample.standardisation(k, &part.spec),
+                best_weights: weights.clone(),
+                weights,
+                first_moment: zeros.clone(),
+                second_moment: zeros,
+            }
+        });
         Ok(Checkpoint {
+            densities: densities.collect(),
             state: State {
                 config: self.config.clone(),
-                architecture,
-                coordinates: self.coordinates.clone(),
-                features: self.features.clone(),
+                target: self.target.clone(),
+                densities: self.parts.iter().map(|p| p.spec.clone()).collect(),
                 examples: self.data.len(),
                 step: 0,
                 best_epoch: 0,
                 history: Vec::new(),
             },
-            standardisation,
-            best_weights: weights.clone(),
-            weights,
-            first_moment: zeros.clone(),
-            second_moment: zeros,
         })
     }
 
     /// The checkpoint, if it belongs to this run.
-    fn checked(&self, from: Checkpoint, shape: Architecture) -> Result<Checkpoint, NpeError> {
+    fn checked(&self, from: Checkpoint) -> Result<Checkpoint, NpeError> {
         let state = &from.state;
         let what = if state.config != *self.config {
             "training configuration"
-        } else if state.coordinates != *self.coordinates {
+        } else if state.target.coordinates != self.target.coordinates {
             "prior box"
-        } else if state.features != *self.features {
+        } else if state.target.redshift != self.target.redshift {
+            "range of redshifts"
+        } else if state.target.features != self.target.features {
             "set of features"
         } else if state.examples != self.data.len() {
             "training set"
-        } else if state.architecture != shape {
-            "architecture"
         } else {
             return Ok(from);
         };
@@ -195,24 +198,21 @@ impl Run<'_> {
     }
 
     /// Observes examples in parallel, in pieces of fixed size.
-    fn observe(
-        &self,
-        standardisation: Option<&Standardisation>,
-        indices: &[u64],
-        epoch: u64,
-    ) -> Result<Rows, NpeError> {
+    fn observe(&self, indices: &[u64], epoch: u64) -> Result<Observed, NpeError> {
         let pieces: Vec<&[u64]> = indices.chunks(VALIDATION_ROWS).collect();
-        let observer = self.observer(standardisation);
+        let observer = Observer { target: self.target, data: self.data };
         let done = parallel(self.threads, pieces.len(), |k| observer.observe(pieces[k], epoch));
-        let mut all = Rows::default();
-        for rows in done {
-            all.append(rows?);
+        let mut all = Observed::default();
+        for observed in done {
+            all.append(observed?);
         }
         Ok(all)
     }
 
-    fn observe_all(&self, s: &Standardisation, indices: &[u64]) -> Result<Rows, NpeError> {
-        self.observe(Some(s), indices, HELD_OUT)
+    /// Rows for every density.
+    fn rows(&self, checkpoint: &Checkpoint, observed: &Observed) -> Vec<Rows> {
+        let parts = self.parts.iter().zip(&checkpoint.densities).enumerate();
+        parts.map(|(k, (part, d))| observed.rows(k, &part.spec, &d.standardisation)).collect()
     }
 
     /// One pass over the training set, then the validation loss.
@@ -220,16 +220,17 @@ impl Run<'_> {
         &self,
         checkpoint: &mut Checkpoint,
         train: &[u64],
-        held_out: &Rows,
+        held_out: &[Rows],
     ) -> Result<EpochRecord, NpeError> {
         let epoch = checkpoint.epoch();
+        self.data.begin(u64::from(epoch), self.threads)?;
         let mut shuffle = Stream::new(self.config.seed, Purpose::Shuffle, u64::from(epoch), 0);
         let order = shuffle.permutation(train.len());
         let batches = train.len().div_ceil(self.config.batch).max(1);
         let (mut sum, mut learning_rate) = (0.0, 0.0);
         let mut indices = Vec::new();
-        let mut gradient: Vec<Vec<f32>> =
-            checkpoint.weights.iter().map(|w| vec![0.0; w.len()]).collect();
+        let zeros = |d: &DensityState| d.weights.iter().map(|w| vec![0.0; w.len()]).collect();
+        let mut gradient: Vec<Vec<Vec<f32>>> = checkpoint.densities.iter().map(zeros).collect();
         for batch in 0..batches {
             // Batches differ by one example at most: no small last one.
             let (from, to) =
@@ -237,24 +238,25 @@ impl Run<'_> {
             indices.clear();
             indices.extend(order[from..to].iter().map(|&k| train[k as usize]));
             let loss = self.gradient(checkpoint, &indices, epoch, &mut gradient)?;
-            let length = adam::length(&gradient);
-            if !loss.is_finite() || !length.is_finite() {
-                return Err(NpeError::NonFiniteLoss { epoch, batch: batch as u64, loss });
+            let step = checkpoint.state.step + 1;
+            let passes = f64::from(epoch) + batch as f64 / batches as f64;
+            learning_rate = self.config.learning_rate_of(step, passes);
+            for (density, gradient) in checkpoint.densities.iter_mut().zip(&gradient) {
+                let squares = parallel(self.threads, gradient.len(), |k| adam::square(&gradient[k]));
+                let length = squares.iter().sum::<f64>().sqrt();
+                if !loss.is_finite() || !length.is_finite() {
+                    return Err(NpeError::NonFiniteLoss { epoch, batch: batch as u64, loss });
+                }
+                let scale = (self.config.gradient_clip / length.max(1e-30)).min(1.0) as f32;
+                let rule = adam::Rule::new(learning_rate, step, scale);
+                let moments = density.first_moment.iter_mut().zip(&mut density.second_moment);
+                let weights = density.weights.iter_mut().zip(moments).zip(gradient);
+                each(self.threads, weights.collect(), |((w, (m, v)), gradient)| {
+                    rule.apply(gradient, w, m, v);
+                });
             }
             sum += loss * (to - from) as f64;
-            learning_rate =
-                self.config.learning_rate_at(f64::from(epoch) + batch as f64 / batches as f64);
-            checkpoint.state.step += 1;
-            let scale = (self.config.gradient_clip / length.max(1e-30)).min(1.0) as f32;
-            let rule = adam::Rule::new(learning_rate, checkpoint.state.step, scale);
-            for (k, gradient) in gradient.iter().enumerate() {
-                rule.apply(
-                    gradient,
-                    &mut checkpoint.weights[k],
-                    &mut checkpoint.first_moment[k],
-                    &mut checkpoint.second_moment[k],
-                );
-            }
+            checkpoint.state.step = step;
         }
         let validation_loss = self.validation_loss(checkpoint, held_out)?;
         if !validation_loss.is_finite() {
@@ -269,60 +271,79 @@ impl Run<'_> {
         })
     }
 
-    /// Mean loss of a batch in the bounded coordinates; its gradient replaces `total`.
+    /// Mean loss of a batch in the bounded coordinates, of all densities; its
+    /// gradient replaces `total`.
     fn gradient(
         &self,
         checkpoint: &Checkpoint,
         indices: &[u64],
         epoch: u32,
-        total: &mut [Vec<f32>],
+        total: &mut [Vec<Vec<f32>>],
     ) -> Result<f64, NpeError> {
-        let vars = self.flow.variables(&checkpoint.weights)?;
-        let observer = self.observer(Some(&checkpoint.standardisation));
+        let parts = || self.parts.iter().zip(&checkpoint.densities);
+        let vars: Result<Vec<_>, _> =
+            parts().map(|(part, d)| variables(&part.layers, &d.weights)).collect();
+        let vars = vars?;
+        let observer = Observer { target: self.target, data: self.data };
         let n = indices.len();
         let slices = SLICES.min(n);
         let done = parallel(self.threads, slices, |k| {
             let slice = &indices[cut(n, k, slices)..cut(n, k + 1, slices)];
-            let rows = observer.observe(slice, u64::from(epoch))?;
-            let (loss, gradient) = self.flow.loss_and_gradient(&vars, &rows.w, &rows.context, n)?;
-            Ok::<_, NpeError>((loss - rows.log_jacobian_sum() / n as f64, gradient))
+            let observed = observer.observe(slice, u64::from(epoch))?;
+            let rows = self.rows(checkpoint, &observed);
+            let (mut loss, mut gradients) = (0.0, Vec::new());
+            for ((part, vars), rows) in self.parts.iter().zip(&vars).zip(&rows) {
+                let (part_loss, gradient) =
+                    part.flow.loss_and_gradient(vars, &rows.w, &rows.context, n)?;
+                loss += part_loss - rows.log_jacobian_sum() / n as f64;
+                gradients.push(gradient);
+            }
+            Ok::<_, NpeError>((loss, gradients))
         });
-        let mut loss = self.normal_constant();
-        for (k, slice) in done.into_iter().enumerate() {
+        let mut loss = 0.0;
+        let mut gradients = Vec::new();
+        for slice in done {
             let (part, gradient) = slice?;
             loss += part;
-            for (total, tensor) in total.iter_mut().zip(&gradient) {
-                adam::accumulate(tensor, total, k == 0)?;
-            }
+            gradients.push(gradient);
         }
+        let mut places = Vec::new();
+        for (density, matrices) in total.iter_mut().enumerate() {
+            places.extend(matrices.iter_mut().enumerate().map(|(layer, m)| (density, layer, m)));
+        }
+        let failures = std::sync::Mutex::new(Ok(()));
+        each(self.threads, places, |(density, layer, matrix)| {
+            for (k, gradient) in gradients.iter().enumerate() {
+                if let Err(e) = adam::accumulate(&gradient[density][layer], matrix, k == 0) {
+                    *failures.lock().expect("no other worker panicked") = Err(e);
+                }
+            }
+        });
+        failures.into_inner().expect("no worker panicked")?;
         Ok(loss)
     }
 
-    /// Mean -ln p over examples already observed.
-    fn validation_loss(&self, checkpoint: &Checkpoint, rows: &Rows) -> Result<f64, NpeError> {
-        let vars: Vec<Var> = self.flow.variables(&checkpoint.weights)?;
-        let (d, c) = (self.coordinates.len(), self.features.len());
-        let n = rows.w.len() / d;
-        let pieces = n.div_ceil(VALIDATION_ROWS);
-        let done = parallel(self.threads, pieces, |k| {
-            let (from, to) = (k * VALIDATION_ROWS, ((k + 1) * VALIDATION_ROWS).min(n));
-            let w = &rows.w[from * d..to * d];
-            let context = &rows.context[from * c..to * c];
-            let log_q = self.flow.log_density(&vars, w, context)?;
-            Ok::<_, NpeError>(
-                log_q.iter().zip(&rows.log_jacobian[from..to]).map(|(q, j)| q + j).sum::<f64>(),
-            )
-        });
-        let mut sum = 0.0;
-        for piece in done {
-            sum += piece?;
+    /// Mean -ln p over examples already observed, summed over densities.
+    fn validation_loss(&self, checkpoint: &Checkpoint, rows: &[Rows]) -> Result<f64, NpeError> {
+        let mut loss = 0.0;
+        for ((part, density), rows) in self.parts.iter().zip(&checkpoint.densities).zip(rows) {
+            let vars = variables(&part.layers, &density.weights)?;
+            let (d, c) = (part.spec.architecture.dims(), part.spec.architecture.context());
+            let n = rows.log_jacobian.len();
+            let pieces = n.div_ceil(VALIDATION_ROWS);
+            let done = parallel(self.threads, pieces, |k| {
+                let (from, to) = (k * VALIDATION_ROWS, ((k + 1) * VALIDATION_ROWS).min(n));
+                let w = &rows.w[from * d..to * d];
+                let context = &rows.context[from * c..to * c];
+                let log_q = part.flow.log_density(&vars, w, context)?;
+                let jacobian = &rows.log_jacobian[from..to];
+                Ok::<_, NpeError>(log_q.iter().zip(jacobian).map(|(q, j)| q + j).sum::<f64>())
+            });
+            for piece in done {
+                loss -= piece? / n as f64;
+            }
         }
-        Ok(-sum / n as f64)
-    }
-
-    /// -ln of the constant of the normal base.
-    fn normal_constant(&self) -> f64 {
-        crate::coordinates::HALF_LN_TAU * self.coordinates.len() as f64
+        Ok(loss)
     }
 }
 

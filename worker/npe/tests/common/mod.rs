@@ -3,7 +3,10 @@
 
 use outshine_kernels::random::{Purpose, Stream};
 use outshine_kernels::scalar;
-use outshine_npe::{Checkpoint, Coordinates, Examples, FeatureSpec, TrainConfig, train_span};
+use outshine_npe::{
+    Checkpoint, Coordinates, Examples, FeatureSpec, FlowKind, Object, Sampler, Scratch, Target, TrainConfig,
+    train_span,
+};
 use std::ops::ControlFlow;
 
 pub const BANDS: usize = 2;
@@ -57,8 +60,39 @@ pub fn features() -> FeatureSpec {
     FeatureSpec::new(vec!["a".into(), "b".into()], vec![1.0, 1.0]).unwrap()
 }
 
+pub fn target(dims: usize) -> Target {
+    Target { coordinates: coordinates(dims), redshift: (0.0, 3.0), features: features() }
+}
+
+/// A small density of the default kind, and one of the redshift.
 pub fn small(max_epochs: u32) -> TrainConfig {
-    TrainConfig { blocks: 3, hidden: 16, batch: 64, max_epochs, ..TrainConfig::default() }
+    TrainConfig {
+        blocks: 1,
+        hidden: 32,
+        components: 2,
+        couplings: 2,
+        units: 8,
+        redshift_hidden: 8,
+        redshift_components: 2,
+        batch: 64,
+        warm_up: 20,
+        max_epochs,
+        ..TrainConfig::default()
+    }
+}
+
+/// A small masked autoregressive flow, without a density of the redshift.
+pub fn small_maf(max_epochs: u32) -> TrainConfig {
+    let (blocks, hidden, redshift_hidden) = (3, 16, 0);
+    TrainConfig { flow: FlowKind::Maf, blocks, hidden, redshift_hidden, ..small(max_epochs) }
+}
+
+/// `n` draws of one object, coordinate after coordinate.
+pub fn draws(sampler: &Sampler, object: &Object<'_>, stream: &mut Stream, n: usize) -> Vec<f32> {
+    let seen = sampler.see(&[*object]).unwrap();
+    let mut out = vec![f32::NAN; n * sampler.coordinates().len()];
+    sampler.draw(&seen, 0, stream, n, &mut Scratch::default(), &mut out).unwrap();
+    out
 }
 
 pub fn train(config: &TrainConfig, data: &Linear, threads: usize) -> Checkpoint {
@@ -72,8 +106,7 @@ pub fn spans(config: &TrainConfig, data: &Linear, spans: &[u32], threads: usize)
         let stored = from.map(|c| Checkpoint::from_bytes(&c.to_bytes()).unwrap());
         let next = train_span(
             config,
-            &coordinates(data.dims),
-            &features(),
+            &target(data.dims),
             data,
             stored,
             epochs,
