@@ -14,6 +14,8 @@
 
 mod free;
 
+pub(crate) use free::dirichlet as dirichlet_free;
+
 use crate::cosmology;
 use crate::error::SpsError;
 use crate::sfh::{Parameters, Sfh, SfhFamily};

@@ -1,0 +1,102 @@
+//! The mass left in stars and remnants, from the fraction of mass older than
+//! each edge of the library's age bins.
+
+use super::{LANES, Lanes, exp10};
+use crate::library::Arrays;
+use outshine_kernels::scalar;
+
+/// Rows summed together.
+const GROUP: usize = 4;
+
+/// Rises of the remaining mass over age and metallicity.
+///
+/// Between metallicities Z_m of the library remaining mass is linear in Z: row
+/// 0 plus, for every m >= 1, row m less row m - 1 times how far Z is from
+/// Z_(m-1) to Z_m, cut to 0 to 1.
+pub(super) struct Remaining {
+    /// (ages - 1) inner edges of the age bins, Gyr, rising.
+    pub edges_gyr: Vec<f32>,
+    /// Per m >= 1: Z_(m-1) / Zsun, and 1 / (Z_m - Z_(m-1)).
+    metals: Vec<(f32, f32)>,
+    /// (groups, 1 + edges): per row of a group its value in the first age bin,
+    /// then its rise at every edge. Rows that fill up the last group are 0.
+    rises: Vec<Vec<[f32; GROUP]>>,
+}
+
+impl Remaining {
+    pub fn new(arrays: &Arrays) -> Self {
+        let ages = arrays.age_edges_gyr.len() - 1;
+        let z: Vec<f64> = arrays.metallicity.iter().map(|&m| scalar::exp10(m)).collect();
+        let step = |w: &[f64]| (w[0] as f32, (1.0 / (w[1] - w[0])) as f32);
+        let value = |m: usize, age: usize| {
+            let at = |m: usize| arrays.remaining_mass[m * ages + age];
+            if m == 0 { at(0) } else { at(m) - at(m - 1) }
+        };
+        let row = |m: usize, age: usize| {
+            if m >= z.len() {
+                return 0.0;
+            }
+            let before = if age == 0 { 0.0 } else { value(m, age - 1) };
+            (value(m, age) - before) as f32
+        };
+        let group = |first: usize| {
+            (0..ages).map(|age| std::array::from_fn(|i| row(first + i, age))).collect()
+        };
+        Self {
+            edges_gyr: arrays.age_edges_gyr[1..ages].iter().map(|&edge| edge as f32).collect(),
+            metals: z.windows(2).map(step).collect(),
+            rises: (0..z.len()).step_by(GROUP).map(group).collect(),
+        }
+    }
+
+    /// Room for the fraction older than every edge.
+    pub fn scratch(&self) -> Vec<Lanes> {
+        vec![[0.0; LANES]; self.edges_gyr.len()]
+    }
+
+    /// How many leading edges are younger than the oldest of `ages_gyr`.
+    #[inline(always)]
+    pub fn edges_below(&self, ages_gyr: &Lanes) -> usize {
+        let oldest = ages_gyr.iter().fold(0.0f32, |a, &b| if b > a { b } else { a });
+        self.edges_gyr.partition_point(|&edge| edge < oldest)
+    }
+
+    /// Mass left per mass formed, at least 1e-6. `older`: the fraction of
+    /// mass older than leading edges, none being older than the others.
+    #[inline(always)]
+    pub fn fraction(&self, older: &[Lanes], metallicity: &Lanes) -> Lanes {
+        let mut z = [0.0; LANES];
+        for j in 0..LANES {
+            z[j] = exp10(metallicity[j]);
+        }
+        let mut total = [0.0; LANES];
+        for (group, rises) in self.rises.iter().enumerate() {
+            let mut sums = [[0.0f32; LANES]; GROUP];
+            for i in 0..GROUP {
+                sums[i] = [rises[0][i]; LANES];
+            }
+            for (older, rise) in older.iter().zip(&rises[1..]) {
+                for i in 0..GROUP {
+                    for j in 0..LANES {
+                        sums[i][j] += rise[i] * older[j];
+                    }
+                }
+            }
+            for (i, sums) in sums.iter().enumerate() {
+                match (group * GROUP + i).checked_sub(1) {
+                    None => total = *sums,
+                    Some(m) if m < self.metals.len() => {
+                        let (below, per_z) = self.metals[m];
+                        for j in 0..LANES {
+                            let part = ((z[j] - below) * per_z).clamp(0.0, 1.0);
+                            total[j] += part * sums[j];
+                        }
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        // A library whose stars leave nothing has no logarithm.
+        total.map(|t| if t < 1e-6 { 1e-6 } else { t })
+    }
+}

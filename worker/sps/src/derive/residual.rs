@@ -1,0 +1,308 @@
+//! How realised histories of the Dirichlet family scatter around the curve
+//! through their free coordinates.
+//!
+//! Many histories share the same coordinates. Their surviving mass (in dex) and
+//! mean age (in units of the range that the points leave, oldest less
+//! youngest) differ from those of the curve by a mean and a standard deviation that
+//! are quadratic in the coordinates, fitted by least squares to draws of the prior (the
+//! deviation to absolute residuals, times sqrt(pi / 2) as for a normal). The
+//! two residuals are correlated: older stars leave less.
+
+use super::curve::{Curves, curves};
+use super::remaining::Remaining;
+use super::{Chunk, LANES, Lanes, MOST, NOISE, log10};
+use crate::cosmology;
+use crate::error::SpsError;
+use crate::model::ForwardModel;
+use crate::prior::{Prior, dirichlet_free};
+use crate::sfh::Realised;
+use outshine_kernels::random::{Purpose, Stream};
+
+/// Draws of the prior that residuals are measured on, and their seed.
+const DRAWS: usize = 8192;
+const SEED: u64 = 0x00C0_FFEE;
+/// log10 of the rate, the two ratios, t75, log10 of the cosmic age.
+const FEATURES: usize = 5;
+/// 1, the features, and their products.
+const TERMS: usize = 1 + FEATURES + FEATURES * (FEATURES + 1) / 2;
+/// Least standard deviation, as a fraction of the mean one; and the most.
+const DEVIATIONS: (f32, f32) = (0.2, 3.0);
+/// Mean absolute value to standard deviation of a normal distribution.
+const PER_ABSOLUTE: f64 = 1.253_314_137_315_500_3;
+/// Half of the range of ages, and how many deviations an age may scatter: its
+/// residuals are flat-topped, 99 of 100 within 2.1.
+const MOST_AGE: f32 = 0.5;
+const MOST_DEVIATIONS: f32 = 2.2;
+
+/// Mean and standard deviation of one quantity.
+#[derive(Clone, Debug)]
+struct Fit {
+    mean: [f32; TERMS],
+    deviation: [f32; TERMS],
+    /// What the deviation is cut to.
+    bounds: (f32, f32),
+}
+
+/// The scatter around the curve.
+#[derive(Clone, Debug)]
+pub(super) struct Residual {
+    /// Lowest and highest value of each feature among the draws.
+    range: [(f32, f32); FEATURES],
+    mass: Fit,
+    age: Fit,
+    /// Correlation of the two residuals, and sqrt(1 - its square).
+    correlation: (f32, f32),
+}
+
+/// Terms of the quadratic, from features cut to a range.
+#[inline(always)]
+fn terms(chunk: &Chunk, range: &[(f32, f32); FEATURES]) -> [Lanes; TERMS] {
+    let features = features(chunk);
+    let mut terms = [[1.0; LANES]; TERMS];
+    for i in 0..FEATURES {
+        let (low, high) = range[i];
+        for j in 0..LANES {
+            terms[1 + i][j] = features[i][j].max(low).min(high);
+        }
+    }
+    let mut at = 1 + FEATURES;
+    for a in 0..FEATURES {
+        for b in a..FEATURES {
+            for j in 0..LANES {
+                terms[at][j] = terms[1 + a][j] * terms[1 + b][j];
+            }
+            at += 1;
+        }
+    }
+    terms
+}
+
+#[inline(always)]
+fn features(chunk: &Chunk) -> [Lanes; FEATURES] {
+    let [_, log_ssfr, t25_over_t50, t50_over_t75, t75, ..] = &chunk.free;
+    let mut features = [[0.0; LANES]; FEATURES];
+    for j in 0..LANES {
+        features[0][j] = 0.5 * log_ssfr[j] + 5.0;
+        features[1][j] = 2.0 * t25_over_t50[j] - 1.0;
+        features[2][j] = 2.0 * t50_over_t75[j] - 1.0;
+        features[3][j] = 2.0 * t75[j] - 1.0;
+        features[4][j] = log10(chunk.age_gyr[j]) - 0.5;
+    }
+    features
+}
+
+#[inline(always)]
+fn sum(coefficients: &[f32; TERMS], terms: &[Lanes; TERMS]) -> Lanes {
+    let mut sum = [0.0; LANES];
+    for (c, term) in coefficients.iter().zip(terms) {
+        for j in 0..LANES {
+            sum[j] += c * term[j];
+        }
+    }
+    sum
+}
+
+outshine_kernels::widest! {
+    /// Quantities of a chunk, in the order of [`super::DIRICHLET`].
+    pub fn derive(
+        remaining: &Remaining,
+        residual: &Residual,
+        chunk: &Chunk,
+        older: &mut [Lanes],
+        out: &mut [Lanes; MOST],
+    ) => derive_body
+}
+
+#[inline(always)]
+fn derive_body(
+    remaining: &Remaining,
+    residual: &Residual,
+    chunk: &Chunk,
+    older: &mut [Lanes],
+    out: &mut [Lanes; MOST],
+) {
+    let curves = curves(remaining, chunk, older);
+    let terms = terms(chunk, &residual.range);
+    let (mass, age) = (&residual.mass, &residual.age);
+    let [mass_mean, mass_deviation] = [sum(&mass.mean, &terms), sum(&mass.deviation, &terms)];
+    let [age_mean, age_deviation] = [sum(&age.mean, &terms), sum(&age.deviation, &terms)];
+    let (with, without) = residual.correlation;
+    let log_mass = &chunk.free[0];
+    let [log_stellar, log_sfr, t25, t50, t75, mean_age, lookback] = out;
+    for j in 0..LANES {
+        let [a, b] = [chunk.noise[0][j], chunk.noise[1][j]];
+        let deviation = mass_deviation[j].max(mass.bounds.0).min(mass.bounds.1);
+        let log_left = curves.log_left[j] + mass_mean[j] + deviation * a;
+        // No more than was formed.
+        log_stellar[j] = log_mass[j] + log_left.min(0.0);
+        log_sfr[j] = log_mass[j] + curves.log_ssfr[j];
+
+        let (youngest, oldest) = (curves.age_range_gyr.0[j], curves.age_range_gyr.1[j]);
+        let deviation = age_deviation[j].max(age.bounds.0).min(age.bounds.1);
+        let scatter = (with * a + without * b).clamp(-MOST_DEVIATIONS, MOST_DEVIATIONS);
+        let offset = age_mean[j] + deviation * scatter;
+        let offset = offset.clamp(-MOST_AGE, MOST_AGE) * (oldest - youngest);
+        mean_age[j] = (curves.mean_age_gyr[j] + offset).max(youngest).min(oldest);
+        t25[j] = curves.quantiles[0][j];
+        t50[j] = curves.quantiles[1][j];
+        t75[j] = curves.quantiles[2][j];
+        lookback[j] = chunk.age_gyr[j] * (1.0 - t50[j]);
+    }
+}
+
+outshine_kernels::widest! {
+    /// The curves of a chunk, for the measurement of residuals.
+    pub fn measure(
+        remaining: &Remaining,
+        chunk: &Chunk,
+        older: &mut [Lanes],
+        out: &mut Option<Curves>,
+    ) => measure_body
+}
+
+#[inline(always)]
+fn measure_body(
+    remaining: &Remaining,
+    chunk: &Chunk,
+    older: &mut [Lanes],
+    out: &mut Option<Curves>,
+) {
+    *out = Some(curves(remaining, chunk, older));
+}
+
+impl Residual {
+    /// Measures residuals on draws of a prior.
+    ///
+    /// # Errors
+    /// [`SpsError::OutOfRange`] when a draw cannot be computed.
+    pub fn measure(
+        model: &ForwardModel,
+        prior: &Prior,
+        remaining: &Remaining,
+    ) -> Result<Self, SpsError> {
+        let mut older = remaining.scratch();
+        let mut fractions = vec![0.0; model.library().arrays().age_edges_gyr.len() - 1];
+        let mut rows: Vec<[f64; TERMS]> = Vec::with_capacity(DRAWS);
+        let mut targets: [Vec<f64>; 2] = Default::default();
+        let mut range = [(f32::INFINITY, f32::NEG_INFINITY); FEATURES];
+        for first in (0..DRAWS).step_by(LANES) {
+            let mut chunk = Chunk {
+                age_gyr: [0.0; LANES],
+                free: [[0.0; LANES]; MOST],
+                noise: [[0.0; LANES]; NOISE],
+            };
+            let mut truth = [[0.0f32; LANES]; 2];
+            for j in 0..LANES {
+                let mut stream = Stream::new(SEED, Purpose::Simulation, (first + j) as u64, 0);
+                let mut p = prior.draw(&mut stream);
+                // What is left does not depend on the mass.
+                p.log_mass_formed = 0.0;
+                let cosmic_age_gyr = cosmology::age_gyr(p.redshift);
+                let population = model.population(&p, &mut fractions)?;
+                let realised = Realised::of(&population.history, &p.sfh, cosmic_age_gyr);
+                let derived = model.derived(&p, &population, &fractions);
+                let free = dirichlet_free(&p, &realised, stream.uniform());
+                for (lanes, value) in chunk.free.iter_mut().zip(free) {
+                    lanes[j] = value as f32;
+                }
+                chunk.age_gyr[j] = cosmic_age_gyr as f32;
+                truth[0][j] = derived.log_mass_stellar as f32;
+                truth[1][j] = derived.mass_weighted_age_gyr as f32;
+            }
+            let mut out = None;
+            measure(remaining, &chunk, &mut older, &mut out);
+            let Some(curves) = out else { unreachable!("the body gives curves") };
+            let terms = terms(&chunk, &[(f32::MIN, f32::MAX); FEATURES]);
+            for j in 0..LANES {
+                rows.push(std::array::from_fn(|i| f64::from(terms[i][j])));
+                for (i, range) in range.iter_mut().enumerate() {
+                    let value = terms[1 + i][j];
+                    *range = (range.0.min(value), range.1.max(value));
+                }
+                let (youngest, oldest) = curves.age_range_gyr;
+                let room = (oldest[j] - youngest[j]).max(1e-6);
+                targets[0].push(f64::from(truth[0][j] - curves.log_left[j]));
+                targets[1].push(f64::from((truth[1][j] - curves.mean_age_gyr[j]) / room));
+            }
+        }
+        let normal = Normal::new(&rows);
+        let [(mass, mass_z), (age, age_z)] = targets.map(|target| normal.fit(&rows, &target));
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let size = (dot(&mass_z, &mass_z) * dot(&age_z, &age_z)).sqrt();
+        let with = if size > 0.0 { dot(&mass_z, &age_z) / size } else { 0.0 };
+        let with = with.clamp(-1.0, 1.0);
+        let correlation = (with as f32, (1.0 - with * with).sqrt() as f32);
+        Ok(Self { range, mass, age, correlation })
+    }
+}
+
+/// The normal equations of a least-squares fit: their Cholesky factor.
+struct Normal([[f64; TERMS]; TERMS]);
+
+impl Normal {
+    fn new(rows: &[[f64; TERMS]]) -> Self {
+        let mut matrix = [[0.0; TERMS]; TERMS];
+        for row in rows {
+            for a in 0..TERMS {
+                for b in 0..=a {
+                    matrix[a][b] += row[a] * row[b];
+                }
+            }
+        }
+        // A little of the identity keeps a feature that does not vary at bay.
+        let ridge = 1e-6 * rows.len() as f64;
+        for a in 0..TERMS {
+            for b in 0..=a {
+                let mut entry = matrix[a][b] + if a == b { ridge } else { 0.0 };
+                for k in 0..b {
+                    entry -= matrix[a][k] * matrix[b][k];
+                }
+                matrix[a][b] = if a == b { entry.max(ridge).sqrt() } else { entry / matrix[b][b] };
+            }
+        }
+        Self(matrix)
+    }
+
+    /// Coefficients of the least squares.
+    fn solve(&self, rows: &[[f64; TERMS]], target: &[f64]) -> [f64; TERMS] {
+        let mut x = [0.0; TERMS];
+        for (row, target) in rows.iter().zip(target) {
+            for i in 0..TERMS {
+                x[i] += row[i] * target;
+            }
+        }
+        for i in 0..TERMS {
+            for k in 0..i {
+                x[i] -= self.0[i][k] * x[k];
+            }
+            x[i] /= self.0[i][i];
+        }
+        for i in (0..TERMS).rev() {
+            for k in i + 1..TERMS {
+                x[i] -= self.0[k][i] * x[k];
+            }
+            x[i] /= self.0[i][i];
+        }
+        x
+    }
+
+    /// Mean and deviation of `target`, and the residuals over the deviation.
+    fn fit(&self, rows: &[[f64; TERMS]], target: &[f64]) -> (Fit, Vec<f64>) {
+        let at = |c: &[f64; TERMS], row: &[f64; TERMS]| -> f64 {
+            c.iter().zip(row).map(|(c, term)| c * term).sum()
+        };
+        let mean = self.solve(rows, target);
+        let residual: Vec<f64> =
+            target.iter().zip(rows).map(|(target, row)| target - at(&mean, row)).collect();
+        let absolute: Vec<f64> = residual.iter().map(|r| PER_ABSOLUTE * r.abs()).collect();
+        let deviation = self.solve(rows, &absolute);
+        let typical = absolute.iter().sum::<f64>() / rows.len() as f64;
+        let (low, high) = (f64::from(DEVIATIONS.0) * typical, f64::from(DEVIATIONS.1) * typical);
+        // A history without any scatter still has a size to divide by.
+        let size = |row| at(&deviation, row).clamp(low, high).max(1e-12);
+        let over = residual.iter().zip(rows).map(|(r, row)| r / size(row)).collect();
+        let single = |c: [f64; TERMS]| c.map(|c| c as f32);
+        let bounds = (low as f32, high as f32);
+        (Fit { mean: single(mean), deviation: single(deviation), bounds }, over)
+    }
+}
