@@ -1,16 +1,17 @@
 //! How realised histories of the Dirichlet family scatter around the curve
 //! through their free coordinates.
 //!
-//! Many histories share the same coordinates. Their surviving mass (in dex) and
-//! mean age (in units of the range that the points leave, oldest less
-//! youngest) differ from those of the curve by a mean and a standard deviation that
-//! are quadratic in the coordinates, fitted by least squares to draws of the prior (the
-//! deviation to absolute residuals, times sqrt(pi / 2) as for a normal). The
-//! two residuals are correlated: older stars leave less.
+//! Many histories share the same coordinates. Their surviving mass and mean
+//! age, as logarithms, differ from those of the curve by a mean and a standard
+//! deviation that are cubic in the coordinates and in log cosmic age, fitted by least squares
+//! to draws of the prior (the deviation to absolute residuals, times sqrt(pi / 2)
+//! as for a normal). The two residuals are correlated: older stars leave less.
+//!
+//! FIGURES
 
 use super::curve::{Curves, curves};
 use super::remaining::Remaining;
-use super::{Chunk, LANES, Lanes, MOST, NOISE, log10};
+use super::{Chunk, LANES, Lanes, MOST, NOISE, exp10, log10};
 use crate::cosmology;
 use crate::error::SpsError;
 use crate::model::ForwardModel;
@@ -19,20 +20,19 @@ use crate::sfh::Realised;
 use outshine_kernels::random::{Purpose, Stream};
 
 /// Draws of the prior that residuals are measured on, and their seed.
-const DRAWS: usize = 8192;
+const DRAWS: usize = 16_384;
 const SEED: u64 = 0x00C0_FFEE;
 /// log10 of the rate, the two ratios, t75, log10 of the cosmic age.
 const FEATURES: usize = 5;
-/// 1, the features, and their products.
-const TERMS: usize = 1 + FEATURES + FEATURES * (FEATURES + 1) / 2;
+/// 1, the features, and their products of two and three.
+const TERMS: usize = 56;
 /// Least standard deviation, as a fraction of the mean one; and the most.
 const DEVIATIONS: (f32, f32) = (0.2, 3.0);
 /// Mean absolute value to standard deviation of a normal distribution.
 const PER_ABSOLUTE: f64 = 1.253_314_137_315_500_3;
-/// Half of the range of ages, and how many deviations an age may scatter: its
-/// residuals are flat-topped, 99 of 100 within 2.1.
-const MOST_AGE: f32 = 0.5;
-const MOST_DEVIATIONS: f32 = 2.2;
+/// How many deviations an age may scatter: its residuals are flat-topped, 99
+/// of 100 within 2.4.
+const MOST_DEVIATIONS: f32 = 2.4;
 
 /// Mean and standard deviation of one quantity.
 #[derive(Clone, Debug)]
@@ -54,29 +54,6 @@ pub(super) struct Residual {
     correlation: (f32, f32),
 }
 
-/// Terms of the quadratic, from features cut to a range.
-#[inline(always)]
-fn terms(chunk: &Chunk, range: &[(f32, f32); FEATURES]) -> [Lanes; TERMS] {
-    let features = features(chunk);
-    let mut terms = [[1.0; LANES]; TERMS];
-    for i in 0..FEATURES {
-        let (low, high) = range[i];
-        for j in 0..LANES {
-            terms[1 + i][j] = features[i][j].max(low).min(high);
-        }
-    }
-    let mut at = 1 + FEATURES;
-    for a in 0..FEATURES {
-        for b in a..FEATURES {
-            for j in 0..LANES {
-                terms[at][j] = terms[1 + a][j] * terms[1 + b][j];
-            }
-            at += 1;
-        }
-    }
-    terms
-}
-
 #[inline(always)]
 fn features(chunk: &Chunk) -> [Lanes; FEATURES] {
     let [_, log_ssfr, t25_over_t50, t50_over_t75, t75, ..] = &chunk.free;
@@ -91,15 +68,55 @@ fn features(chunk: &Chunk) -> [Lanes; FEATURES] {
     features
 }
 
-#[inline(always)]
-fn sum(coefficients: &[f32; TERMS], terms: &[Lanes; TERMS]) -> Lanes {
-    let mut sum = [0.0; LANES];
-    for (c, term) in coefficients.iter().zip(terms) {
-        for j in 0..LANES {
-            sum[j] += c * term[j];
+/// The terms of a cubic: 1, then per feature a itself and per feature b from a on
+/// their product, followed by that times every feature from b on.
+fn terms(features: [f32; FEATURES]) -> [f64; TERMS] {
+    let f = features.map(f64::from);
+    let mut terms = [1.0; TERMS];
+    let mut at = 1;
+    let mut push = |term: f64| {
+        terms[at] = term;
+        at += 1;
+    };
+    for a in 0..FEATURES {
+        push(f[a]);
+        for b in a..FEATURES {
+            push(f[a] * f[b]);
+            for c in b..FEATURES {
+                push(f[a] * f[b] * f[c]);
+            }
         }
     }
-    sum
+    terms
+}
+
+/// A cubic with `coefficients` of [`terms`], by nested products.
+#[inline(always)]
+fn cubic(coefficients: &[f32; TERMS], f: &[Lanes; FEATURES]) -> Lanes {
+    let mut total = [coefficients[0]; LANES];
+    let mut at = 1;
+    for a in 0..FEATURES {
+        let mut first = [coefficients[at]; LANES];
+        at += 1;
+        for b in a..FEATURES {
+            let mut second = [coefficients[at]; LANES];
+            at += 1;
+            for c in b..FEATURES {
+                let coefficient = coefficients[at];
+                at += 1;
+                for j in 0..LANES {
+                    second[j] += coefficient * f[c][j];
+                }
+            }
+            for j in 0..LANES {
+                first[j] += second[j] * f[b][j];
+            }
+        }
+        for j in 0..LANES {
+            total[j] += first[j] * f[a][j];
+        }
+    }
+    total
 }
 
 outshine_kernels::widest! {
@@ -122,10 +139,16 @@ fn derive_body(
     out: &mut [Lanes; MOST],
 ) {
     let curves = curves(remaining, chunk, older);
-    let terms = terms(chunk, &residual.range);
+    let mut features = features(chunk);
+    for (feature, (low, high)) in features.iter_mut().zip(residual.range) {
+        for j in 0..LANES {
+            feature[j] = feature[j].max(low).min(high);
+        }
+    }
     let (mass, age) = (&residual.mass, &residual.age);
-    let [mass_mean, mass_deviation] = [sum(&mass.mean, &terms), sum(&mass.deviation, &terms)];
-    let [age_mean, age_deviation] = [sum(&age.mean, &terms), sum(&age.deviation, &terms)];
+    let (mass_mean, mass_deviation) =
+        (cubic(&mass.mean, &features), cubic(&mass.deviation, &features));
+    let (age_mean, age_deviation) = (cubic(&age.mean, &features), cubic(&age.deviation, &features));
     let (with, without) = residual.correlation;
     let log_mass = &chunk.free[0];
     let [log_stellar, log_sfr, t25, t50, t75, mean_age, lookback] = out;
@@ -140,9 +163,8 @@ fn derive_body(
         let (youngest, oldest) = (curves.age_range_gyr.0[j], curves.age_range_gyr.1[j]);
         let deviation = age_deviation[j].max(age.bounds.0).min(age.bounds.1);
         let scatter = (with * a + without * b).clamp(-MOST_DEVIATIONS, MOST_DEVIATIONS);
-        let offset = age_mean[j] + deviation * scatter;
-        let offset = offset.clamp(-MOST_AGE, MOST_AGE) * (oldest - youngest);
-        mean_age[j] = (curves.mean_age_gyr[j] + offset).max(youngest).min(oldest);
+        let age = curves.mean_age_gyr[j] * exp10(age_mean[j] + deviation * scatter);
+        mean_age[j] = age.max(youngest).min(oldest);
         t25[j] = curves.quantiles[0][j];
         t50[j] = curves.quantiles[1][j];
         t75[j] = curves.quantiles[2][j];
@@ -212,17 +234,16 @@ impl Residual {
             let mut out = None;
             measure(remaining, &chunk, &mut older, &mut out);
             let Some(curves) = out else { unreachable!("the body gives curves") };
-            let terms = terms(&chunk, &[(f32::MIN, f32::MAX); FEATURES]);
+            let features = features(&chunk);
             for j in 0..LANES {
-                rows.push(std::array::from_fn(|i| f64::from(terms[i][j])));
-                for (i, range) in range.iter_mut().enumerate() {
-                    let value = terms[1 + i][j];
+                let own = features.map(|lanes| lanes[j]);
+                rows.push(terms(own));
+                for (range, value) in range.iter_mut().zip(own) {
                     *range = (range.0.min(value), range.1.max(value));
                 }
-                let (youngest, oldest) = curves.age_range_gyr;
-                let room = (oldest[j] - youngest[j]).max(1e-6);
+                let log_age = log10(truth[1][j]) - log10(curves.mean_age_gyr[j]);
                 targets[0].push(f64::from(truth[0][j] - curves.log_left[j]));
-                targets[1].push(f64::from((truth[1][j] - curves.mean_age_gyr[j]) / room));
+                targets[1].push(f64::from(log_age));
             }
         }
         let normal = Normal::new(&rows);
