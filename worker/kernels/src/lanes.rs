@@ -84,18 +84,19 @@ pub struct Decay {
 #[inline(always)]
 #[must_use]
 pub fn decay_f32(x: f32) -> Decay {
-    // As exp_f32(-x), whose polynomial 1 + r (1 + r (1/2 + r c)) gives the
+    // exp(r) as 1 + r (1 + r (1/2 + r c)) with a polynomial c gives the
     // integrals without cancellation where x is r itself.
     let y = (-x).max(-87.0);
     const MAGIC: f32 = 12_582_912.0;
     let shifted = y * LOG2_E + MAGIC;
     let n = shifted - MAGIC;
     let r = (y - n * LN2_HI) - n * LN2_LO;
-    let c = 1.0 / 5040.0;
-    let c = c * r + 1.0 / 720.0;
-    let c = c * r + 1.0 / 120.0;
-    let c = c * r + 1.0 / 24.0;
-    let c = c * r + 1.0 / 6.0;
+    // (e^r - 1 - r - r^2 / 2) / r^3 at Chebyshev's points of |r| <= ln(2) / 2:
+    // within 4e-7.
+    let c = 1.391_872e-3;
+    let c = c * r + 8.357_204_5e-3;
+    let c = c * r + 4.166_662_3e-2;
+    let c = c * r + 0.166_666_31;
     let b = c * r + 0.5;
     let a = b * r + 1.0;
     let p = a * r + 1.0;

@@ -108,7 +108,7 @@ pub(super) fn curves(remaining: &Remaining, chunk: &Chunk, older: &mut [Lanes]) 
         }
         *older = sum;
     }
-    let left = remaining.fraction(older, metallicity);
+    let left = remaining.fraction(older, &[1.0; LANES], metallicity);
     for j in 0..LANES {
         curves.log_left[j] = log10(left[j]);
     }

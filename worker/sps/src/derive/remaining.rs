@@ -5,8 +5,9 @@ use super::{LANES, Lanes, exp10};
 use crate::library::Arrays;
 use outshine_kernels::scalar;
 
-/// Rows summed together.
+/// Rows summed together, and draws: their sums fit into vector registers.
 const GROUP: usize = 4;
+const BLOCK: usize = 16;
 
 /// Rises of the remaining mass over age and metallicity.
 ///
@@ -61,10 +62,10 @@ impl Remaining {
         self.edges_gyr.partition_point(|&edge| edge < oldest)
     }
 
-    /// Mass left per mass formed, at least 1e-6. `older`: the fraction of
-    /// mass older than leading edges, none being older than the others.
+    /// Mass left per mass formed, at least 1e-6. `older` times `scale`: the
+    /// fraction of mass older than leading edges, none being older than the others.
     #[inline(always)]
-    pub fn fraction(&self, older: &[Lanes], metallicity: &Lanes) -> Lanes {
+    pub fn fraction(&self, older: &[Lanes], scale: &Lanes, metallicity: &Lanes) -> Lanes {
         let mut z = [0.0; LANES];
         for j in 0..LANES {
             z[j] = exp10(metallicity[j]);
@@ -72,13 +73,12 @@ impl Remaining {
         let mut total = [0.0; LANES];
         for (group, rises) in self.rises.iter().enumerate() {
             let mut sums = [[0.0f32; LANES]; GROUP];
-            for i in 0..GROUP {
-                sums[i] = [rises[0][i]; LANES];
-            }
-            for (older, rise) in older.iter().zip(&rises[1..]) {
+            for block in 0..LANES / BLOCK {
+                let at = block * BLOCK;
+                let own = block_sums(&rises[1..], older, at);
                 for i in 0..GROUP {
-                    for j in 0..LANES {
-                        sums[i][j] += rise[i] * older[j];
+                    for j in 0..BLOCK {
+                        sums[i][at + j] = rises[0][i] + scale[at + j] * own[i][j];
                     }
                 }
             }
@@ -99,4 +99,19 @@ impl Remaining {
         // A library whose stars leave nothing has no logarithm.
         total.map(|t| if t < 1e-6 { 1e-6 } else { t })
     }
+}
+
+/// Per row of a group and draw from `at` on: the sum of rises over the edges.
+#[inline(always)]
+fn block_sums(rises: &[[f32; GROUP]], older: &[Lanes], at: usize) -> [[f32; BLOCK]; GROUP] {
+    let mut sums = [[0.0f32; BLOCK]; GROUP];
+    for (older, rise) in older.iter().zip(rises) {
+        let older: &[f32; BLOCK] = older[at..].first_chunk().expect("a block within the lanes");
+        for i in 0..GROUP {
+            for j in 0..BLOCK {
+                sums[i][j] += rise[i] * older[j];
+            }
+        }
+    }
+    sums
 }

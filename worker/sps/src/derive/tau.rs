@@ -75,10 +75,10 @@ fn derive_body(remaining: &Remaining, chunk: &Chunk, older: &mut [Lanes], out: &
     for (older, &edge) in older.iter_mut().zip(&remaining.edges_gyr) {
         for j in 0..LANES {
             let x = (duration[j] - edge).max(0.0) * per_tau[j];
-            older[j] = decay_f32(x).rising * scale[j];
+            older[j] = decay_f32(x).rising;
         }
     }
-    let left = remaining.fraction(older, metallicity);
+    let left = remaining.fraction(older, &scale, metallicity);
     for j in 0..LANES {
         log_stellar[j] = log_mass[j] + log10(left[j]);
     }
