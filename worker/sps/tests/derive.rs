@@ -268,6 +268,37 @@ fn dirichlet_masses_and_ages_scatter_as_stated() {
     }
 }
 
+/// A campaign may know its redshifts well, and set narrower priors.
+#[test]
+fn scatter_is_that_of_the_prior_in_use() {
+    let model = model();
+    let prior = Prior {
+        redshift: (2.0, 2.000_1),
+        log_ssfr: (-9.5, -8.0),
+        metallicity: (-0.5, 0.0),
+        ..dirichlet_prior()
+    };
+    let deriver = Deriver::new(&model, &prior).unwrap();
+    let n = 10_000;
+    let fresh = Fresh::new(&model, &prior, n as u64);
+    let [centre, first, second] =
+        [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]].map(|noise| fresh.derive(&deriver, &|_| noise));
+    for (column, truth) in [(0, 0), (5, 1)] {
+        let at = |out: &[f32], i: usize| f64::from(out[column * n + i]);
+        let z: Vec<f64> = (0..n)
+            .map(|i| {
+                let own = [&first, &second].map(|out| at(out, i) - at(&centre, i));
+                (fresh.truth[i][truth] - at(&centre, i)) / own[0].hypot(own[1]).max(1e-9)
+            })
+            .collect();
+        let mean = z.iter().sum::<f64>() / n as f64;
+        let size = (z.iter().map(|z| z * z).sum::<f64>() / n as f64).sqrt();
+        println!("narrow prior, column {column}: z {mean:.3} +- {size:.3}");
+        // The shape of the deviation is a fit; the mean is least squares' own.
+        assert!(mean.abs() < 0.1 && (0.85..1.15).contains(&size), "{column}: {mean} {size}");
+    }
+}
+
 #[test]
 fn every_corner_of_either_box_gives_numbers_in_their_order() {
     let model = model();

@@ -43,17 +43,16 @@ fn sorted(three: [f32; 3], value: f32) -> [f32; 4] {
 #[inline(always)]
 pub(super) fn curves(remaining: &Remaining, chunk: &Chunk, older: &mut [Lanes]) -> Curves {
     let [_, log_ssfr, t25_over_t50, t50_over_t75, t75, metallicity, _] = &chunk.free;
-    const ZERO: Lanes = [0.0; LANES];
     let mut curves = Curves {
-        log_left: ZERO,
-        mean_age_gyr: ZERO,
-        age_range_gyr: (ZERO, ZERO),
-        quantiles: [ZERO; 3],
-        log_ssfr: ZERO,
+        log_left: Lanes::all(0.0),
+        mean_age_gyr: Lanes::all(0.0),
+        age_range_gyr: (Lanes::all(0.0), Lanes::all(0.0)),
+        quantiles: [Lanes::all(0.0); 3],
+        log_ssfr: Lanes::all(0.0),
     };
     // Per piece: t = a x slope + shift, cut to 0 to 1; C = t (p + t (q + t r)).
-    let [mut slope, mut shift] = [[ZERO; PIECES]; 2];
-    let [mut p, mut q, mut r] = [[ZERO; PIECES]; 3];
+    let [mut slope, mut shift] = [[Lanes::all(0.0); PIECES]; 2];
+    let [mut p, mut q, mut r] = [[Lanes::all(0.0); PIECES]; 3];
     for j in 0..LANES {
         let age = chunk.age_gyr[j];
         let t75 = t75[j].clamp(0.0, 1.0);
@@ -99,7 +98,7 @@ pub(super) fn curves(remaining: &Remaining, chunk: &Chunk, older: &mut [Lanes]) 
     let edges = remaining.edges_below(&chunk.age_gyr);
     let older = &mut older[..edges];
     for (older, &edge) in older.iter_mut().zip(&remaining.edges_gyr) {
-        let mut sum = [1.0f32; LANES];
+        let mut sum = Lanes::all(1.0);
         for i in 0..PIECES {
             for j in 0..LANES {
                 let t = (edge * slope[i][j] + shift[i][j]).clamp(0.0, 1.0);
@@ -108,7 +107,7 @@ pub(super) fn curves(remaining: &Remaining, chunk: &Chunk, older: &mut [Lanes]) 
         }
         *older = sum;
     }
-    let left = remaining.fraction(older, &[1.0; LANES], metallicity);
+    let left = remaining.fraction(older, &Lanes::all(1.0), metallicity);
     for j in 0..LANES {
         curves.log_left[j] = log10(left[j]);
     }

@@ -52,7 +52,7 @@ impl Remaining {
 
     /// Room for the fraction older than every edge.
     pub fn scratch(&self) -> Vec<Lanes> {
-        vec![[0.0; LANES]; self.edges_gyr.len()]
+        vec![Lanes::all(0.0); self.edges_gyr.len()]
     }
 
     /// How many leading edges are younger than the oldest of `ages_gyr`.
@@ -66,13 +66,13 @@ impl Remaining {
     /// fraction of mass older than leading edges, none being older than the others.
     #[inline(always)]
     pub fn fraction(&self, older: &[Lanes], scale: &Lanes, metallicity: &Lanes) -> Lanes {
-        let mut z = [0.0; LANES];
+        let mut z = Lanes::all(0.0);
         for j in 0..LANES {
             z[j] = exp10(metallicity[j]);
         }
-        let mut total = [0.0; LANES];
+        let mut total = Lanes::all(0.0);
         for (group, rises) in self.rises.iter().enumerate() {
-            let mut sums = [[0.0f32; LANES]; GROUP];
+            let mut sums = [Lanes::all(0.0); GROUP];
             for block in 0..LANES / BLOCK {
                 let at = block * BLOCK;
                 let own = block_sums(&rises[1..], older, at);
@@ -97,7 +97,10 @@ impl Remaining {
             }
         }
         // A library whose stars leave nothing has no logarithm.
-        total.map(|t| if t < 1e-6 { 1e-6 } else { t })
+        for j in 0..LANES {
+            total[j] = total[j].max(1e-6);
+        }
+        total
     }
 }
 
@@ -114,4 +117,50 @@ fn block_sums(rises: &[[f32; GROUP]], older: &[Lanes], at: usize) -> [[f32; BLOC
         }
     }
     sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two, four and five metallicities: less, as much and more than one group holds.
+    #[test]
+    fn masses_are_linear_in_age_shares_and_in_z() {
+        for metals in [2usize, 4, 5] {
+            let ages = 6;
+            let grid: Vec<f64> = (0..metals).map(|m| -1.5 + 0.45 * m as f64).collect();
+            let kept: Vec<f64> =
+                (0..metals * ages).map(|i| 0.2 + ((i * 37 + 5) % 29) as f64 / 40.0).collect();
+            let arrays = Arrays {
+                metallicity: grid.clone(),
+                age_edges_gyr: vec![0.0, 0.1, 0.3, 1.0, 2.0, 5.0, 9.0],
+                remaining_mass: kept.clone(),
+                ..Arrays::default()
+            };
+            let remaining = Remaining::new(&arrays);
+            assert_eq!(remaining.edges_gyr, [0.1, 0.3, 1.0, 2.0, 5.0]);
+            assert_eq!(remaining.edges_below(&Lanes::all(1.5)), 3);
+            // Nothing is older than 2 Gyr: masses per age bin of 0.4, 0.3, 0.2, 0.1.
+            let masses = [0.4, 0.3, 0.2, 0.1, 0.0, 0.0];
+            let older = [0.6, 0.3, 0.1].map(|f: f32| Lanes::all(2.0 * f));
+            let mut metallicity = Lanes::all(0.0);
+            for j in 0..LANES {
+                metallicity[j] = -1.6 + 0.07 * j as f32;
+            }
+            let got = remaining.fraction(&older, &Lanes::all(0.5), &metallicity);
+            for j in 0..LANES {
+                let row = |m: usize| -> f64 {
+                    kept[m * ages..][..ages].iter().zip(masses).map(|(k, m)| k * m).sum()
+                };
+                let z = 10f64.powf(f64::from(metallicity[j]));
+                let nodes: Vec<f64> = grid.iter().map(|m| 10f64.powf(*m)).collect();
+                let above = nodes.partition_point(|&n| n <= z).clamp(1, metals - 1);
+                let part = (z - nodes[above - 1]) / (nodes[above] - nodes[above - 1]);
+                let part = part.clamp(0.0, 1.0);
+                let expected = (1.0 - part) * row(above - 1) + part * row(above);
+                // Single precision.
+                assert!((f64::from(got[j]) - expected).abs() < 2e-6, "{metals} {j}");
+            }
+        }
+    }
 }

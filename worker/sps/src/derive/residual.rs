@@ -1,13 +1,25 @@
 //! How realised histories of the Dirichlet family scatter around the curve
 //! through their free coordinates.
 //!
-//! Many histories share the same coordinates. Their surviving mass and mean
-//! age, as logarithms, differ from those of the curve by a mean and a standard
-//! deviation that are cubic in the coordinates and in log cosmic age, fitted by least squares
-//! to draws of the prior (the deviation to absolute residuals, times sqrt(pi / 2)
-//! as for a normal). The two residuals are correlated: older stars leave less.
+//! Many histories share the same coordinates. The log of what is left of
+//! their mass, and the log of the odds (age - youngest) / (oldest - age) of their mean age
+//! between the bounds that the points set, differ from those of the curve by a
+//! mean and a standard deviation that are cubic in the coordinates and in log
+//! cosmic age, fitted by least squares to draws of the prior (the deviation to
+//! absolute residuals, times sqrt(pi / 2) as for a normal). The two are
+//! correlated: older stars leave less.
 //!
-//! FIGURES
+//! On 50,000 fresh draws of the default prior, truth against the middle of the
+//! scatter (`tests/derive.rs`):
+//!
+//! | | bias | sd | 99 % within | sd at log sSFR_100 < -11, -11 to -10, -10 to -9, -9 to -8.5, > -8.5 |
+//! | --- | --- | --- | --- | --- |
+//! | surviving mass, dex | 0.0000 | 0.0039 | 0.012 | 0.0034, 0.0032, 0.0030, 0.0049, 0.0045 |
+//! | mean age, % | 0.2 | 8.1 | 29 | 5.5, 6.0, 5.9, 9.2, 11.9 |
+//!
+//! In every such bin, and in bins of t75, 64 to 72 % of the truths lie within one
+//! deviation (68 for a normal) and the truth over the deviation has a mean within
+//! 0.15 and a size of 0.9 to 1.14.
 
 use super::curve::{Curves, curves};
 use super::remaining::Remaining;
@@ -34,6 +46,9 @@ const PER_ABSOLUTE: f64 = 1.253_314_137_315_500_3;
 /// of 100 within 2.4.
 const MOST_DEVIATIONS: f32 = 2.4;
 
+/// Least distance of a mean age from the youngest and oldest possible, Gyr.
+const LEAST_GYR: f32 = 1e-6;
+
 /// Mean and standard deviation of one quantity.
 #[derive(Clone, Debug)]
 struct Fit {
@@ -57,7 +72,7 @@ pub(super) struct Residual {
 #[inline(always)]
 fn features(chunk: &Chunk) -> [Lanes; FEATURES] {
     let [_, log_ssfr, t25_over_t50, t50_over_t75, t75, ..] = &chunk.free;
-    let mut features = [[0.0; LANES]; FEATURES];
+    let mut features = [Lanes::all(0.0); FEATURES];
     for j in 0..LANES {
         features[0][j] = 0.5 * log_ssfr[j] + 5.0;
         features[1][j] = 2.0 * t25_over_t50[j] - 1.0;
@@ -66,6 +81,12 @@ fn features(chunk: &Chunk) -> [Lanes; FEATURES] {
         features[4][j] = log10(chunk.age_gyr[j]) - 0.5;
     }
     features
+}
+
+/// Where an age lies between two: its distance from the younger over that to the older.
+#[inline(always)]
+fn odds(age_gyr: f32, youngest_gyr: f32, oldest_gyr: f32) -> f32 {
+    (age_gyr - youngest_gyr).max(LEAST_GYR) / (oldest_gyr - age_gyr).max(LEAST_GYR)
 }
 
 /// The terms of a cubic: 1, then per feature a itself and per feature b from a on
@@ -93,13 +114,13 @@ fn terms(features: [f32; FEATURES]) -> [f64; TERMS] {
 /// A cubic with `coefficients` of [`terms`], by nested products.
 #[inline(always)]
 fn cubic(coefficients: &[f32; TERMS], f: &[Lanes; FEATURES]) -> Lanes {
-    let mut total = [coefficients[0]; LANES];
+    let mut total = Lanes::all(coefficients[0]);
     let mut at = 1;
     for a in 0..FEATURES {
-        let mut first = [coefficients[at]; LANES];
+        let mut first = Lanes::all(coefficients[at]);
         at += 1;
         for b in a..FEATURES {
-            let mut second = [coefficients[at]; LANES];
+            let mut second = Lanes::all(coefficients[at]);
             at += 1;
             for c in b..FEATURES {
                 let coefficient = coefficients[at];
@@ -131,7 +152,7 @@ outshine_kernels::widest! {
 }
 
 #[inline(always)]
-fn derive_body(
+pub(super) fn derive_body(
     remaining: &Remaining,
     residual: &Residual,
     chunk: &Chunk,
@@ -163,8 +184,9 @@ fn derive_body(
         let (youngest, oldest) = (curves.age_range_gyr.0[j], curves.age_range_gyr.1[j]);
         let deviation = age_deviation[j].max(age.bounds.0).min(age.bounds.1);
         let scatter = (with * a + without * b).clamp(-MOST_DEVIATIONS, MOST_DEVIATIONS);
-        let age = curves.mean_age_gyr[j] * exp10(age_mean[j] + deviation * scatter);
-        mean_age[j] = age.max(youngest).min(oldest);
+        let odds = odds(curves.mean_age_gyr[j], youngest, oldest);
+        let odds = odds * exp10(age_mean[j] + deviation * scatter);
+        mean_age[j] = youngest + (oldest - youngest) * (odds / (1.0 + odds));
         t25[j] = curves.quantiles[0][j];
         t50[j] = curves.quantiles[1][j];
         t75[j] = curves.quantiles[2][j];
@@ -209,11 +231,11 @@ impl Residual {
         let mut range = [(f32::INFINITY, f32::NEG_INFINITY); FEATURES];
         for first in (0..DRAWS).step_by(LANES) {
             let mut chunk = Chunk {
-                age_gyr: [0.0; LANES],
-                free: [[0.0; LANES]; MOST],
-                noise: [[0.0; LANES]; NOISE],
+                age_gyr: Lanes::all(0.0),
+                free: [Lanes::all(0.0); MOST],
+                noise: [Lanes::all(0.0); NOISE],
             };
-            let mut truth = [[0.0f32; LANES]; 2];
+            let mut truth = [Lanes::all(0.0); 2];
             for j in 0..LANES {
                 let mut stream = Stream::new(SEED, Purpose::Simulation, (first + j) as u64, 0);
                 let mut p = prior.draw(&mut stream);
@@ -241,9 +263,11 @@ impl Residual {
                 for (range, value) in range.iter_mut().zip(own) {
                     *range = (range.0.min(value), range.1.max(value));
                 }
-                let log_age = log10(truth[1][j]) - log10(curves.mean_age_gyr[j]);
+                let (youngest, oldest) = (curves.age_range_gyr.0[j], curves.age_range_gyr.1[j]);
+                let odds = [truth[1][j], curves.mean_age_gyr[j]].map(|a| odds(a, youngest, oldest));
+                let log_odds = log10(odds[0]) - log10(odds[1]);
                 targets[0].push(f64::from(truth[0][j] - curves.log_left[j]));
-                targets[1].push(f64::from(log_age));
+                targets[1].push(f64::from(log_odds));
             }
         }
         let normal = Normal::new(&rows);

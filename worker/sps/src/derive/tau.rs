@@ -38,12 +38,17 @@ outshine_kernels::widest! {
 }
 
 #[inline(always)]
-fn derive_body(remaining: &Remaining, chunk: &Chunk, older: &mut [Lanes], out: &mut [Lanes; MOST]) {
+pub(super) fn derive_body(
+    remaining: &Remaining,
+    chunk: &Chunk,
+    older: &mut [Lanes],
+    out: &mut [Lanes; MOST],
+) {
     let [log_mass, log_tau, t_i, metallicity, ..] = &chunk.free;
     let [log_stellar, log_sfr, mean_age, t50, ..] = out;
-    let mut duration = [0.0f32; LANES];
-    let mut per_tau = [0.0f32; LANES];
-    let mut scale = [0.0f32; LANES];
+    let mut duration = Lanes::all(0.0);
+    let mut per_tau = Lanes::all(0.0);
+    let mut scale = Lanes::all(0.0);
     for j in 0..LANES {
         let d = (chunk.age_gyr[j] * (1.0 - t_i[j])).max(LEAST_GYR);
         let rate = exp10(-log_tau[j]).max(LEAST_X / d);

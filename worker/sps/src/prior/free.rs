@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn dirichlet_coordinates_stay_inside_and_return_the_realised_times() {
         for (prior, n) in [
-            (dirichlet_prior(), 20_000),
+            (dirichlet_prior(), 100_000),
             (Prior { dirichlet_alpha: 0.05, ..dirichlet_prior() }, 3_000),
             (Prior { log_ssfr: (-20.0, -6.0), ..dirichlet_prior() }, 3_000),
         ] {
