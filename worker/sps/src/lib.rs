@@ -15,7 +15,7 @@
 //! | [`grid`] | the same, integrated through the bands beforehand: simulations and likelihoods |
 //! | [`likelihood`] | of observed fluxes, given those of a model |
 //! | [`prior`] | the prior of the parameters, and their free coordinates |
-//! | [`derive`] | what follows from free coordinates, for many draws at once |
+//! | [`mod@derive`] | what follows from free coordinates, for many draws at once |
 //! | [`noise`] | errors, exposure depths and missing bands |
 //! | [`mock`] | fields of mock galaxies with known truth |
 //!

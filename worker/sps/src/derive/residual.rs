@@ -19,7 +19,7 @@
 //!
 //! In every such bin, and in bins of t75, 64 to 72 % of the truths lie within one
 //! deviation (68 for a normal) and the truth over the deviation has a mean within
-//! 0.15 and a size of 0.9 to 1.14.
+//! 0.15 and a size of 0.88 to 1.14.
 
 use super::curve::{Curves, curves};
 use super::remaining::Remaining;

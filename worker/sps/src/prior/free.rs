@@ -1,6 +1,6 @@
 //! Free coordinates: what an estimator infers, one value per number that a
 //! population is free in, so that their density is regular. All else that is
-//! reported follows from them: [`crate::derive`].
+//! reported follows from them: [`mod@crate::derive`].
 //!
 //! | family | coordinates |
 //! | --- | --- |
@@ -48,6 +48,11 @@ fn share(part: f64, whole: f64) -> f64 {
 
 impl Prior {
     /// Names of the free coordinates, in the order of [`Prior::to_free`].
+    ///
+    /// Masses in Msun, times of the tau family in Gyr or as a fraction of the cosmic
+    /// age. Those of the Dirichlet family are of the realised history: t75 is a
+    /// fraction of the cosmic age, t50 and t25 follow from ratios, and
+    /// `log_ssfr_100` is the mean rate of 100 Myr per mass formed, 1/yr.
     ///
     /// # Errors
     /// [`SpsError::Setting`] for a family that no estimator is made for.
