@@ -10,6 +10,10 @@ use crate::lanes;
 const BLOCK: usize = 64;
 
 /// Compiles a body for each instruction set and picks one at run time.
+///
+/// The body is an `#[inline(always)]` function of the same arguments; so are
+/// all functions that it calls in its loops.
+#[macro_export]
 macro_rules! widest {
     ($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $type:ty),* $(,)?) => $body:ident) => {
         $(#[$doc])*

@@ -15,6 +15,7 @@
 //! | [`grid`] | the same, integrated through the bands beforehand: simulations and likelihoods |
 //! | [`likelihood`] | of observed fluxes, given those of a model |
 //! | [`prior`] | the prior of the parameters, and their free coordinates |
+//! | [`mod@derive`] | what follows from free coordinates, for many draws at once |
 //! | [`noise`] | errors, exposure depths and missing bands |
 //! | [`mock`] | fields of mock galaxies with known truth |
 //!
@@ -23,6 +24,7 @@
 //! same input gives the same bytes on every machine.
 
 pub mod cosmology;
+pub mod derive;
 pub mod dust;
 mod error;
 pub mod filters;
@@ -38,6 +40,7 @@ pub mod noise;
 pub mod prior;
 pub mod sfh;
 
+pub use derive::Deriver;
 pub use dust::{Attenuation, AttenuationLaw, BirthClouds};
 pub use error::SpsError;
 pub use filters::{Filter, FilterSet};

@@ -330,7 +330,7 @@ impl MockField {
 
 /// Coordinates pulled a little inside the bounds of the prior.
 fn inside(free: [f64; 5], prior: &Prior) -> [f64; 5] {
-    let bounds = prior.bounds();
+    let bounds = prior.tau_bounds();
     std::array::from_fn(|i| {
         let (low, high) = bounds[i];
         let margin = 1e-3 * (high - low);
@@ -371,8 +371,9 @@ mod tests {
             for pixel in &galaxy.pixels {
                 assert!(positions.insert((pixel.x, pixel.y)), "stamps overlap");
                 let p = &pixel.parameters;
-                let free = prior.to_free(p).unwrap();
-                for (v, (low, high)) in free.iter().zip(prior.bounds()) {
+                let mut free = [0.0; 5];
+                prior.to_free(p, 0.5, &mut free).unwrap();
+                for (v, (low, high)) in free.iter().zip(prior.free_bounds().unwrap()) {
                     assert!(*v > low && *v < high);
                 }
                 mass += 10f64.powf(p.log_mass_formed);

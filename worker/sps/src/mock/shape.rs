@@ -126,7 +126,7 @@ impl Shape {
         sum
     }
 
-    /// Free coordinates ([`Prior::FREE`]) at a radius; `share` of the galaxy's
+    /// Free coordinates ([`Prior::free_names`]) at a radius; `share` of the galaxy's
     /// mass. The scatter of a pixel comes from `stream`, none without it.
     pub fn free(
         &self,

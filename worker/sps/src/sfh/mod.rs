@@ -275,21 +275,25 @@ impl Realised {
     /// # Errors
     /// [`SpsError::OutOfRange`] naming the parameter that cannot be computed.
     pub fn measure(sfh: &Sfh, cosmic_age_gyr: f64) -> Result<Self, SpsError> {
-        let history = History::new(sfh, cosmic_age_gyr)?;
+        Ok(Self::of(&History::new(sfh, cosmic_age_gyr)?, sfh, cosmic_age_gyr))
+    }
+
+    /// Measures the history of `sfh`.
+    pub(crate) fn of(history: &History, sfh: &Sfh, cosmic_age_gyr: f64) -> Self {
         let quantile = |f: f64| 1.0 - history.age_at_fraction(f) / cosmic_age_gyr;
         let offset = match sfh {
             Sfh::Dirichlet { .. } => scalar::log10(history.realised_mass()),
             _ => 0.0,
         };
-        Ok(Self {
+        Self {
             t25: quantile(0.25),
             t50: quantile(0.5),
             t75: quantile(0.75),
-            log_ssfr_100: log_ssfr_100(&history).0,
+            log_ssfr_100: log_ssfr_100(history).0,
             log_ssfr_now: floored(history.rate_per_gyr(0.0), 9.0).0,
             duration_gyr: history.duration_gyr(),
             log_mass_offset: offset,
-        })
+        }
     }
 }
 

@@ -30,30 +30,85 @@ impl Coupling {
         Self { layout: Arc::new(Layout::new(shape)), level }
     }
 
-    /// ln q(w) of each row, [rows].
-    fn graph(&self, vars: &[Var], w: &[f32], context: &[f32]) -> Result<Tensor> {
+    /// From contexts to ln q(w) of each row. The graph is a chain, so that its
+    /// gradient is taken link by link, without candle's own bookkeeping.
+    fn forward(&self, vars: &[Var], w: &[f32], context: &[f32]) -> Result<Pass> {
         let shape = &self.layout.shape;
         let rows = w.len() / shape.dims;
         let level = self.level;
         let context = Tensor::from_slice(context, (rows, shape.context), &Device::Cpu)?;
-        let mut state = context.apply_op2(vars[0].as_tensor(), Dense { level, smooth: false })?;
+        let first = vars[0].as_tensor();
+        let state = context.apply_op2_no_bwd(first, &Dense { level, smooth: false })?;
+        let (mut states, mut residuals) = (vec![state], Vec::new());
         for block in vars[1..=2 * shape.blocks].chunks_exact(2) {
             let residual = Residual { level, inner: Mutex::default() };
-            state = state.apply_op3(block[0].as_tensor(), block[1].as_tensor(), residual)?;
+            let (one, two) = (block[0].as_tensor(), block[1].as_tensor());
+            let state = &states[states.len() - 1];
+            let state = state.apply_op3_no_bwd(one, two, &residual)?;
+            residuals.push(residual);
+            states.push(state);
         }
-        let output = &vars[1 + 2 * shape.blocks];
-        let outputs = state.apply_op2(output.as_tensor(), Dense { level, smooth: true })?;
-        let none;
-        let weights = match vars.get(2 + 2 * shape.blocks) {
-            Some(var) => var.as_tensor(),
-            None => {
-                none = Tensor::zeros((1, 1), candle_core::DType::F32, &Device::Cpu)?;
-                &none
-            }
+        let output = vars[1 + 2 * shape.blocks].as_tensor();
+        let state = &states[states.len() - 1];
+        let outputs = state.apply_op2_no_bwd(output, &Dense { level, smooth: true })?;
+        let couplings = match vars.get(2 + 2 * shape.blocks) {
+            Some(var) => var.as_tensor().clone(),
+            None => Tensor::zeros((1, 1), candle_core::DType::F32, &Device::Cpu)?,
         };
         let density = Density { layout: self.layout.clone(), w: w.to_vec() };
-        outputs.apply_op2(weights, density)
+        let log_q = outputs.apply_op2_no_bwd(&couplings, &density)?;
+        Ok(Pass { context, states, residuals, outputs, couplings, density, log_q })
     }
+
+    /// Gradient of the mean over `batch` rows of -ln q, one tensor per variable.
+    fn backward(&self, vars: &[Var], pass: &Pass, batch: usize) -> Result<Vec<Tensor>> {
+        let shape = &self.layout.shape;
+        let level = self.level;
+        let rows = pass.log_q.elem_count();
+        let grad = new_tensor(vec![-1.0 / batch as f32; rows], rows)?;
+        let (outputs, couplings) = (&pass.outputs, &pass.couplings);
+        let (grad, grad_couplings) =
+            pass.density.bwd(outputs, couplings, &pass.log_q, &needed(Some(grad))?)?;
+        let output = vars[1 + 2 * shape.blocks].as_tensor();
+        let state = &pass.states[shape.blocks];
+        let (mut grad, grad_output) = Dense { level, smooth: true }.bwd(
+            state,
+            output,
+            &pass.outputs,
+            &needed(grad)?,
+        )?;
+        let mut gradient = vec![grad_couplings, grad_output];
+        for (block, residual) in pass.residuals.iter().enumerate().rev() {
+            let (one, two) = (vars[1 + 2 * block].as_tensor(), vars[2 + 2 * block].as_tensor());
+            let (before, after) = (&pass.states[block], &pass.states[block + 1]);
+            let (inner, grad_one, grad_two) =
+                residual.bwd(before, one, two, after, &needed(grad)?)?;
+            gradient.extend([grad_two, grad_one]);
+            grad = inner;
+        }
+        let first = vars[0].as_tensor();
+        let input = Dense { level, smooth: false };
+        gradient.push(input.bwd(&pass.context, first, &pass.states[0], &needed(grad)?)?.1);
+        gradient.reverse();
+        gradient.truncate(vars.len());
+        gradient.into_iter().map(needed).collect()
+    }
+}
+
+/// What the backward pass needs of the forward pass.
+struct Pass {
+    context: Tensor,
+    /// Before each residual block, and after the last.
+    states: Vec<Tensor>,
+    residuals: Vec<Residual>,
+    outputs: Tensor,
+    couplings: Tensor,
+    density: Density,
+    log_q: Tensor,
+}
+
+fn needed(gradient: Option<Tensor>) -> Result<Tensor> {
+    gradient.ok_or_else(|| candle_core::Error::Msg("a link of the chain has no gradient".into()))
 }
 
 impl Flow for Coupling {
@@ -104,18 +159,9 @@ impl Flow for Coupling {
         context: &[f32],
         batch: usize,
     ) -> std::result::Result<(f64, Vec<Tensor>), NpeError> {
-        let log_q = self.graph(vars, w, context)?;
-        let loss = (log_q.sum_all()? * (-1.0 / batch as f64))?;
-        let store = loss.backward()?;
-        let mut gradient = Vec::with_capacity(vars.len());
-        for var in vars {
-            gradient.push(match store.get(var.as_tensor()) {
-                Some(tensor) => tensor.clone(),
-                None => var.as_tensor().zeros_like()?,
-            });
-        }
-        let sum: f64 = log_q.to_vec1::<f32>()?.iter().map(|q| f64::from(*q)).sum();
-        Ok((-sum / batch as f64, gradient))
+        let pass = self.forward(vars, w, context)?;
+        let sum: f64 = pass.log_q.to_vec1::<f32>()?.iter().map(|q| f64::from(*q)).sum();
+        Ok((-sum / batch as f64, self.backward(vars, &pass, batch)?))
     }
 
     fn log_density(
@@ -124,7 +170,7 @@ impl Flow for Coupling {
         w: &[f32],
         context: &[f32],
     ) -> std::result::Result<Vec<f64>, NpeError> {
-        let values = self.graph(vars, w, context)?.to_vec1::<f32>()?;
+        let values = self.forward(vars, w, context)?.log_q.to_vec1::<f32>()?;
         Ok(values.into_iter().map(f64::from).collect())
     }
 }
