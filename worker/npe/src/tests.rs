@@ -3,6 +3,7 @@
 use crate::coordinates::Coordinates;
 use crate::density::{Density, DensitySpec, Target};
 use crate::features::FeatureSpec;
+use crate::flow::coupling::Tails;
 use crate::flow::maf::Maf;
 use crate::flow::{Architecture, CouplingShape, Flow, MafShape, variables};
 use crate::matmul::Level;
@@ -40,7 +41,9 @@ fn maf(dims: usize, context: usize, blocks: usize, hidden: usize) -> Architectur
 
 fn coupling(dims: usize, context: usize, couplings: usize, hidden: usize) -> Architecture {
     let (blocks, components, units) = (1, 3, 7);
-    let shape = CouplingShape { dims, context, blocks, hidden, components, couplings, units };
+    // As in a model: the redshift, alone, is logistic.
+    let tails = if dims == 1 { Tails::Logistic } else { Tails::Normal };
+    let shape = CouplingShape { dims, context, blocks, hidden, components, couplings, units, tails };
     Architecture::Coupling(shape)
 }
 

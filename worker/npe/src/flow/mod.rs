@@ -113,6 +113,8 @@ impl Architecture {
                     && (1..=1024).contains(&s.components)
                     && s.couplings <= 64
                     && (1..=1024).contains(&s.units)
+                    // Draws of many parameters are made from normal numbers.
+                    && (s.tails == coupling::Tails::Normal || s.dims == 1)
             }
             Self::Maf(s) => (1..=64).contains(&s.blocks) && (s.dims..=8192).contains(&s.hidden),
         }

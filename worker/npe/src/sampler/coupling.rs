@@ -3,7 +3,7 @@
 use super::WIDEST;
 use crate::flow::CouplingShape;
 use crate::flow::coupling::{
-    COUPLING_INPUT_LIMIT, COUPLING_SCALE_LIMIT, Layout, MIXTURE_SCALE_LIMIT, bounded, log_density,
+    COUPLING_INPUT_LIMIT, COUPLING_SCALE_LIMIT, Layout, MIXTURE_SCALE_LIMIT, Tails, bounded, log_density,
 };
 use crate::lane_group::{LANES, layer};
 use crate::matmul::{Level, Skip, View, multiply_add};
@@ -84,7 +84,12 @@ impl CouplingSampler {
         self.layout.outputs
     }
 
-    /// Shares and normals of the mixture of one object: (share, mean, width)
+    /// Shape of the mixture's components.
+    pub fn tails(&self) -> Tails {
+        self.layout.shape.tails
+    }
+
+    /// Shares and places of the mixture of one object: (share, mean, width)
     /// of the first coordinate.
     pub fn components(&self, outputs: &[f32]) -> Vec<(f64, f64, f64)> {
         let d = self.layout.shape.dims;

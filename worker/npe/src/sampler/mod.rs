@@ -363,7 +363,8 @@ impl Sampler {
             return Ok(None);
         };
         let parts = sampler.components(outputs);
-        let (centre, scale) = (seen.centre[0], seen.scale[0]);
-        Ok(Some(RedshiftPosterior::new(&parts, centre, scale, self.target.redshift)))
+        let place = (seen.centre[0], seen.scale[0]);
+        let range = self.target.redshift;
+        Ok(Some(RedshiftPosterior::new(sampler.tails(), &parts, place, range)))
     }
 }

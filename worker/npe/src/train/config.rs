@@ -1,6 +1,7 @@
 //! Settings of a training run.
 
 use crate::error::NpeError;
+use crate::flow::coupling::Tails;
 use crate::flow::{Architecture, CouplingShape, MafShape};
 use outshine_kernels::scalar;
 use serde::{Deserialize, Serialize};
@@ -51,7 +52,7 @@ pub struct TrainConfig {
     /// Units of a hidden layer of the density of the redshift, which is a
     /// `coupling` of as many blocks; 0: none, redshifts must be known.
     pub redshift_hidden: usize,
-    /// Normals of the density of the redshift.
+    /// Components of the density of the redshift.
     pub redshift_components: usize,
     /// Adam's first learning rate.
     pub learning_rate: f64,
@@ -159,6 +160,7 @@ impl TrainConfig {
                 components: self.components,
                 couplings: self.couplings,
                 units: self.units,
+                tails: Tails::Normal,
             }),
         }
     }
@@ -174,6 +176,7 @@ impl TrainConfig {
             components: self.redshift_components,
             couplings: 0,
             units: 1,
+            tails: Tails::Logistic,
         }))
     }
 

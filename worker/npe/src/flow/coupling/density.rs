@@ -3,7 +3,6 @@
 use super::layout::{
     COUPLING_INPUT_LIMIT, COUPLING_SCALE_LIMIT, Layout, MIXTURE_SCALE_LIMIT, Split,
 };
-use crate::coordinates::HALF_LN_TAU;
 use outshine_kernels::lanes;
 
 /// Work space, with what the backward pass needs of the forward pass.
@@ -105,13 +104,13 @@ pub fn forward(layout: &Layout, weights: &[f32], outputs: &[f32], w: &[f32], s: 
             row += i;
             let a = bounded(raw[i], MIXTURE_SCALE_LIMIT);
             z[i] = sum * lanes::exp_f32(a);
-            part += a - 0.5 * z[i] * z[i];
+            part += a + layout.shape.tails.log_density(z[i]);
         }
         s.parts.push(part);
     }
     let top = s.parts.iter().copied().fold(f32::MIN, f32::max);
     let total: f32 = s.parts.iter().map(|p| lanes::exp_f32(p - top)).sum();
-    log_q + f64::from(top + lanes::ln_f32(total)) - HALF_LN_TAU * d as f64
+    log_q + f64::from(top + lanes::ln_f32(total))
 }
 
 /// ln q(w) given the conditioner's outputs, alone.
@@ -177,9 +176,10 @@ pub fn backward(
         let mut row = 0;
         for i in 0..d {
             let a = bounded(raw[i], MIXTURE_SCALE_LIMIT);
-            grad_raw[i] += weight * (1.0 - z[i] * z[i]) * bounded_slope(a, MIXTURE_SCALE_LIMIT);
+            let slope = layout.shape.tails.slope(z[i]);
+            grad_raw[i] += weight * (1.0 + z[i] * slope) * bounded_slope(a, MIXTURE_SCALE_LIMIT);
             // Slope with respect to r_i + sum of t_ij r_j.
-            let g = -weight * z[i] * lanes::exp_f32(a);
+            let g = weight * slope * lanes::exp_f32(a);
             grad_mean[i] -= g;
             s.slope[i] += g;
             for j in 0..i {

@@ -6,7 +6,7 @@ use crate::error::NpeError;
 use crate::flow::ops::{Dense, Residual, new_tensor, slice, with_values};
 use crate::flow::{Flow, Layer};
 use crate::matmul::Level;
-use candle_core::{CpuStorage, CustomOp2, Device, Result, Shape, Tensor, Var};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Device, Result, Shape, Tensor, Var};
 use outshine_kernels::random::{Purpose, Stream};
 use std::sync::{Arc, Mutex};
 

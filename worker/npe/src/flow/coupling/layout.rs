@@ -104,6 +104,7 @@ fn inner(i: usize, d: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::coupling::Tails;
 
     #[test]
     fn every_place_is_taken_once() {
@@ -117,6 +118,7 @@ mod tests {
                 components,
                 couplings,
                 units: 5,
+                tails: Tails::Normal,
             };
             let layout = Layout::new(shape);
             assert_eq!(layout.splits.len(), if dims > 1 { couplings } else { 0 });

@@ -1,7 +1,7 @@
 //! A conditional density whose network runs once per object, not once per draw.
 //!
 //! A residual network (the conditioner) of the context sets, for each object,
-//! - a mixture of K normals with full covariances, and
+//! - a mixture of K normals (or [`Tails::Logistic`]) with full covariances, and
 //! - the constants of a few affine coupling layers, each a one-layer network
 //!   of the coordinates themselves.
 //!
@@ -22,6 +22,8 @@ pub use graph::Coupling;
 pub use layout::{Layout, Split};
 pub(crate) use layout::{COUPLING_INPUT_LIMIT, COUPLING_SCALE_LIMIT, MIXTURE_SCALE_LIMIT};
 
+use crate::coordinates::HALF_LN_TAU;
+use outshine_kernels::{lanes, scalar};
 use serde::{Deserialize, Serialize};
 
 /// Size of a density of this kind.
@@ -42,4 +44,45 @@ pub struct CouplingShape {
     pub couplings: usize,
     /// Units of a coupling layer.
     pub units: usize,
+    /// Shape of the mixture's components.
+    pub tails: Tails,
+}
+
+/// Shape of the components of the mixture, along their own axes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tails {
+    /// Normal.
+    Normal,
+    /// Logistic, e^-z / (1 + e^-z)^2: an object far from every component costs
+    /// its distance, not its square. For redshifts, which can be far off.
+    Logistic,
+}
+
+impl Tails {
+    /// ln of the density at z.
+    #[inline(always)]
+    pub(crate) fn log_density(self, z: f32) -> f32 {
+        match self {
+            Self::Normal => -0.5 * z * z - HALF_LN_TAU as f32,
+            Self::Logistic => -z.abs() - 2.0 * lanes::softplus_f32(-z.abs()),
+        }
+    }
+
+    /// Slope of [`Tails::log_density`].
+    #[inline(always)]
+    pub(crate) fn slope(self, z: f32) -> f32 {
+        match self {
+            Self::Normal => -z,
+            Self::Logistic => -lanes::tanh_f32(0.5 * z),
+        }
+    }
+
+    /// Probability below z.
+    pub(crate) fn below(self, z: f64) -> f64 {
+        match self {
+            Self::Normal => scalar::normal_cdf(z),
+            Self::Logistic => scalar::logistic(z),
+        }
+    }
 }
