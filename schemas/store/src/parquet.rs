@@ -34,7 +34,7 @@ const ZSTD_LEVEL: i32 = 3;
 const DICTIONARY_BYTES: usize = 4096;
 /// Values per page of a list column stored as a dictionary: a page is compressed by the
 /// frequencies of its own numbers, so it should be short, but for the cost of their table.
-const DICTIONARY_PAGE_VALUES: usize = 4096;
+const DICTIONARY_PAGE_VALUES: usize = 8192;
 /// Rows decoded at a time.
 const BATCH_ROWS: usize = 8192;
 /// What arrow's own schema is stored under; no user metadata.
