@@ -320,6 +320,53 @@ mod tests {
         assert_ne!(Digest::of(&one), Digest::of(&other));
     }
 
+    /// Rows of lists drawn from `numbers` numbers, and the bytes of their table both ways.
+    fn shared(rows: usize, numbers: u64) -> (RecordBatch, Bytes, Bytes) {
+        let batch = sample(rows);
+        // Without a period for the compression to find.
+        let number = |i: u64| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15).swap_bytes() >> 16) % numbers;
+        let members: Float32Array =
+            (0..(rows * DRAWS) as u64).map(|i| Some(number(i) as f32 * 0.37)).collect();
+        let member = Arc::new(Field::new("item", DataType::Float32, false));
+        let lists = FixedSizeListArray::new(member, DRAWS as i32, Arc::new(members), None);
+        let mut columns = batch.columns().to_vec();
+        columns[2] = Arc::new(lists);
+        let batch = RecordBatch::try_new(batch.schema(), columns).unwrap();
+        let groups = [rows / 2, 0, rows - rows / 2];
+        let whole = std::slice::from_ref(&batch);
+        let shared = encode_shared(&batch.schema(), whole, &[], &groups).unwrap();
+        let plain = encode(&batch.schema(), whole, &[], rows).unwrap();
+        (batch, shared, plain)
+    }
+
+    #[test]
+    fn shared_numbers_are_stored_once_per_row_group() {
+        let (batch, bytes, plain) = shared(20_000, 211);
+        assert!(bytes.len() < plain.len(), "{} {}", bytes.len(), plain.len());
+        // Numbers that are not shared cost a dictionary that is given up, and no more.
+        let (many, unshared, streams) = shared(20_000, 100_003);
+        assert!(unshared.len() < streams.len() * 11 / 10, "{} {}", unshared.len(), streams.len());
+        for (batch, bytes) in [(batch, bytes), (many, unshared)] {
+            let table = decode("t", bytes, None).unwrap();
+            let read = arrow::compute::concat_batches(table.schema(), table.batches()).unwrap();
+            assert_eq!(read, batch);
+        }
+    }
+
+    #[test]
+    fn bytes_of_shared_numbers_depend_on_rows_and_row_groups_alone() {
+        let batch = sample(100);
+        let whole = std::slice::from_ref(&batch);
+        let one = encode_shared(&batch.schema(), whole, &[], &[60, 40]).unwrap();
+        let cut = [batch.slice(0, 1), batch.slice(1, 99)];
+        assert_eq!(one, encode_shared(&batch.schema(), &cut, &[], &[60, 40]).unwrap());
+        assert_ne!(one, encode_shared(&batch.schema(), &cut, &[], &[40, 60]).unwrap());
+        let error = encode_shared(&batch.schema(), &cut, &[], &[60, 41]).unwrap_err();
+        assert!(error.to_string().contains("100 rows"), "{error}");
+        let none = encode_shared(&batch.schema(), &[], &[], &[]).unwrap();
+        assert_eq!(decode("t", none, None).unwrap().schema(), &batch.schema());
+    }
+
     #[test]
     fn empty_tables_keep_their_schema() {
         let batch = sample(3);

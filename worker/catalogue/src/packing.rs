@@ -116,7 +116,10 @@ impl Packer {
         if draws.is_empty() {
             return Ok(());
         }
-        assert!(!sigmas.is_empty() && draws.len() % sigmas.len() == 0, "as many draws per pixel");
+        assert!(
+            !sigmas.is_empty() && draws.len().is_multiple_of(sigmas.len()),
+            "as many draws per pixel"
+        );
         let finite = draws.iter().fold(true, |all, draw| all & draw.is_finite());
         if !finite || sigmas.iter().any(|sigma| !sigma.is_finite()) {
             return Err(NotFinite);
@@ -247,8 +250,11 @@ mod tests {
 
     const DRAWS: usize = 500;
 
-    /// Shapes of posteriors: of a uniform and two normal numbers.
-    const SHAPES: [(&str, fn(f64, f64, f64) -> f64); 13] = [
+    /// Of a uniform and two normal numbers.
+    type Shape = fn(f64, f64, f64) -> f64;
+
+    /// Shapes of posteriors.
+    const SHAPES: [(&str, Shape); 13] = [
         ("normal", |_, z, _| z),
         ("narrow at a large offset", |_, z, _| 11.3 + 0.003 * z),
         ("near single precision", |_, z, _| 11.3 + 3e-6 * z),
@@ -264,7 +270,7 @@ mod tests {
         ("of one value", |_, _, _| 0.1),
     ];
 
-    fn draws(shape: fn(f64, f64, f64) -> f64, shift: f64, key: u64) -> Vec<f32> {
+    fn draws(shape: Shape, shift: f64, key: u64) -> Vec<f32> {
         let mut stream = Stream::new(3, Purpose::Draw, key, 0);
         let mut next = || shape(stream.uniform(), stream.normal(), stream.normal());
         (0..DRAWS).map(|_| (shift + next()) as f32).collect()
