@@ -35,10 +35,12 @@ pub const TOLERANCE: f64 = 0.02;
 pub const GROUP: usize = 48;
 
 /// Part of the tolerance that the sweep uses; the rest covers the rounding of bins in single
-/// precision, which is below a thousandth of it.
+/// precision, which is below 0.3 % of it.
 const USED: f64 = 0.99;
 /// Bins per tolerance of the narrowest pixel.
 const FINENESS: f64 = 16.0;
+/// Least bins per tolerance, where the range is long for the narrowest pixel.
+const LEAST_FINENESS: f64 = 4.0;
 /// Most bins.
 const BINS: usize = 1 << 16;
 /// Least tolerance, in spacings of single precision at the largest draw, that leaves room for
@@ -138,14 +140,14 @@ impl Packer {
             if tolerance < ROOM * spacing || tolerance == 0.0 {
                 continue;
             }
-            if USED * tolerance / FINENESS < finest {
+            if USED * tolerance / LEAST_FINENESS < finest {
                 alone(&mut draws[pixel * per_pixel..(pixel + 1) * per_pixel], tolerance);
                 continue;
             }
             self.together.push(pixel);
             narrowest = narrowest.min(tolerance);
         }
-        let width = USED * narrowest / FINENESS;
+        let width = (USED * narrowest / FINENESS).max(finest);
         // Bins are found in single precision, which the range and the bins must not leave.
         let in_range =
             ((1.0 / width) as f32).is_normal() && ((greatest - least) as f32).is_finite();
