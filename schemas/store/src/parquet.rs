@@ -1,7 +1,9 @@
 //! Tables to bytes and back. The same table always gives the same bytes.
 //!
 //! Files are zstd-compressed Parquet with page statistics; floating-point columns are stored as
-//! byte streams, which compress better than dictionaries. Readable by pyarrow and DuckDB.
+//! byte streams, which compress better than dictionaries where values are all different; lists of
+//! numbers rounded to be shared ([`encode_shared`]) are stored as dictionaries. Readable by pyarrow
+//! and DuckDB.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +16,8 @@ use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use ::parquet::basic::{Compression, Encoding, Type, ZstdLevel};
 use ::parquet::errors::ParquetError;
 use ::parquet::file::metadata::KeyValue;
-use ::parquet::file::properties::{EnabledStatistics, WriterProperties};
+use ::parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use ::parquet::schema::types::ColumnPath;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use bytes::Bytes;
@@ -26,6 +29,12 @@ use crate::{StoreError, Table};
 const CREATED_BY: &str = "outshine";
 /// Good compression at hundreds of megabytes per second.
 const ZSTD_LEVEL: i32 = 3;
+/// Bytes of a dictionary of a list column; one that grows beyond is given up for byte streams.
+/// Room for 1024 numbers, as the bits of an index do not compress where they are not whole bytes.
+const DICTIONARY_BYTES: usize = 4096;
+/// Values per page of a list column stored as a dictionary: a page is compressed by the
+/// frequencies of its own numbers, so it should be short, but for the cost of their table.
+const DICTIONARY_PAGE_VALUES: usize = 8192;
 /// Rows decoded at a time.
 const BATCH_ROWS: usize = 8192;
 /// What arrow's own schema is stored under; no user metadata.
@@ -46,6 +55,49 @@ pub fn encode(
     if row_group_rows == 0 {
         return Err(StoreError::Encode { reason: "row groups of 0 rows".to_owned() });
     }
+    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    let mut row_groups = vec![row_group_rows; rows / row_group_rows];
+    row_groups.push(rows % row_group_rows);
+    write(schema, batches, properties(schema, metadata)?, &row_groups)
+}
+
+/// As [`encode`], for fixed-size lists of single precision (draws) whose numbers are shared by many
+/// rows of a row group: these columns become dictionaries. `row_groups` is the number of rows of
+/// each row group, and must add up to the rows of the table. Any numbers can be stored; those that
+/// are not shared take a little more room than by [`encode`].
+pub fn encode_shared(
+    schema: &Schema,
+    batches: &[RecordBatch],
+    metadata: &[(&str, &str)],
+    row_groups: &[usize],
+) -> Result<Bytes, StoreError> {
+    let mut properties = properties(schema, metadata)?;
+    for field in schema.fields() {
+        let DataType::FixedSizeList(item, width) = field.data_type() else { continue };
+        if *item.data_type() != DataType::Float32 {
+            continue;
+        }
+        // As the columns of the file are called.
+        let leaf = ["list", item.name()].map(str::to_owned);
+        let path = ColumnPath::new([field.name().clone()].into_iter().chain(leaf).collect());
+        let values_per_row = usize::try_from(*width).unwrap_or(0).max(1);
+        let page_rows = (DICTIONARY_PAGE_VALUES / values_per_row).max(1);
+        properties = properties
+            .set_column_dictionary_enabled(path.clone(), true)
+            .set_column_dictionary_page_size_limit(path.clone(), DICTIONARY_BYTES)
+            .set_column_data_page_row_count_limit(path.clone(), page_rows)
+            // Nobody looks for a page by the range of its draws.
+            .set_column_statistics_enabled(path, EnabledStatistics::Chunk);
+    }
+    write(schema, batches, properties, row_groups)
+}
+
+fn write(
+    schema: &Schema,
+    batches: &[RecordBatch],
+    properties: WriterPropertiesBuilder,
+    row_groups: &[usize],
+) -> Result<Bytes, StoreError> {
     let schema = Arc::new(without_metadata(schema));
     // One batch per row group: pages are cut at batch ends too, and the caller's batches must not
     // show in the file.
@@ -55,14 +107,18 @@ pub fn encode(
         .collect::<Result<_, _>>()
         .map_err(encode_error)?;
     let whole = arrow::compute::concat_batches(&schema, &renamed).map_err(encode_error)?;
+    if row_groups.iter().sum::<usize>() != whole.num_rows() {
+        let reason = format!("row groups of {row_groups:?} rows for {} rows", whole.num_rows());
+        return Err(StoreError::Encode { reason });
+    }
 
-    let properties = properties(&schema, metadata, row_group_rows)?;
+    // Row groups end where they are flushed.
+    let properties = properties.set_max_row_group_row_count(None).build();
     let mut bytes = Vec::new();
     let mut writer =
         ArrowWriter::try_new(&mut bytes, schema, Some(properties)).map_err(encode_error)?;
     let mut start = 0;
-    while start < whole.num_rows() {
-        let rows = row_group_rows.min(whole.num_rows() - start);
+    for &rows in row_groups.iter().filter(|&&rows| rows > 0) {
         writer.write(&whole.slice(start, rows)).map_err(encode_error)?;
         writer.flush().map_err(encode_error)?;
         start += rows;
@@ -78,8 +134,7 @@ fn encode_error(error: impl std::error::Error + 'static) -> StoreError {
 fn properties(
     schema: &Schema,
     metadata: &[(&str, &str)],
-    row_group_rows: usize,
-) -> Result<WriterProperties, StoreError> {
+) -> Result<WriterPropertiesBuilder, StoreError> {
     let sorted: BTreeMap<&str, &str> = metadata.iter().copied().collect();
     if sorted.len() != metadata.len() {
         return Err(StoreError::Encode { reason: "a metadata key is given twice".to_owned() });
@@ -93,9 +148,9 @@ fn properties(
         .set_created_by(CREATED_BY.to_owned())
         .set_compression(Compression::ZSTD(level))
         .set_statistics_enabled(EnabledStatistics::Page)
-        .set_max_row_group_row_count(Some(row_group_rows))
         .set_key_value_metadata(Some(pairs));
-    let stored = ArrowSchemaConverter::new().convert(schema).map_err(encode_error)?;
+    let stored =
+        ArrowSchemaConverter::new().convert(&without_metadata(schema)).map_err(encode_error)?;
     for column in stored.columns() {
         if matches!(column.physical_type(), Type::FLOAT | Type::DOUBLE) {
             builder = builder
@@ -103,7 +158,7 @@ fn properties(
                 .set_column_encoding(column.path().clone(), Encoding::BYTE_STREAM_SPLIT);
         }
     }
-    Ok(builder.build())
+    Ok(builder)
 }
 
 fn without_metadata(schema: &Schema) -> Schema {
@@ -263,6 +318,53 @@ mod tests {
         assert_eq!(Digest::of(&one), Digest::of(&two));
         let other = encode(&schema, &cut, &[("b", "2"), ("a", "2")], 256).unwrap();
         assert_ne!(Digest::of(&one), Digest::of(&other));
+    }
+
+    /// Rows of lists drawn from `numbers` numbers, and the bytes of their table both ways.
+    fn shared(rows: usize, numbers: u64) -> (RecordBatch, Bytes, Bytes) {
+        let batch = sample(rows);
+        // Without a period for the compression to find.
+        let number = |i: u64| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15).swap_bytes() >> 16) % numbers;
+        let members: Float32Array =
+            (0..(rows * DRAWS) as u64).map(|i| Some(number(i) as f32 * 0.37)).collect();
+        let member = Arc::new(Field::new("item", DataType::Float32, false));
+        let lists = FixedSizeListArray::new(member, DRAWS as i32, Arc::new(members), None);
+        let mut columns = batch.columns().to_vec();
+        columns[2] = Arc::new(lists);
+        let batch = RecordBatch::try_new(batch.schema(), columns).unwrap();
+        let groups = [rows / 2, 0, rows - rows / 2];
+        let whole = std::slice::from_ref(&batch);
+        let shared = encode_shared(&batch.schema(), whole, &[], &groups).unwrap();
+        let plain = encode(&batch.schema(), whole, &[], rows).unwrap();
+        (batch, shared, plain)
+    }
+
+    #[test]
+    fn shared_numbers_are_stored_once_per_row_group() {
+        let (batch, bytes, plain) = shared(20_000, 211);
+        assert!(bytes.len() < plain.len(), "{} {}", bytes.len(), plain.len());
+        // Numbers that are not shared cost a dictionary that is given up, and no more.
+        let (many, unshared, streams) = shared(20_000, 100_003);
+        assert!(unshared.len() < streams.len() * 11 / 10, "{} {}", unshared.len(), streams.len());
+        for (batch, bytes) in [(batch, bytes), (many, unshared)] {
+            let table = decode("t", bytes, None).unwrap();
+            let read = arrow::compute::concat_batches(table.schema(), table.batches()).unwrap();
+            assert_eq!(read, batch);
+        }
+    }
+
+    #[test]
+    fn bytes_of_shared_numbers_depend_on_rows_and_row_groups_alone() {
+        let batch = sample(100);
+        let whole = std::slice::from_ref(&batch);
+        let one = encode_shared(&batch.schema(), whole, &[], &[60, 40]).unwrap();
+        let cut = [batch.slice(0, 1), batch.slice(1, 99)];
+        assert_eq!(one, encode_shared(&batch.schema(), &cut, &[], &[60, 40]).unwrap());
+        assert_ne!(one, encode_shared(&batch.schema(), &cut, &[], &[40, 60]).unwrap());
+        let error = encode_shared(&batch.schema(), &cut, &[], &[60, 41]).unwrap_err();
+        assert!(error.to_string().contains("100 rows"), "{error}");
+        let none = encode_shared(&batch.schema(), &[], &[], &[]).unwrap();
+        assert_eq!(decode("t", none, None).unwrap().schema(), &batch.schema());
     }
 
     #[test]

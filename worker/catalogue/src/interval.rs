@@ -1,6 +1,6 @@
 //! Intervals of posterior draws.
 
-use outshine_kernels::quantile;
+use outshine_kernels::quantile::{self, Selection};
 
 /// Median and central 68 % interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,6 +24,14 @@ impl Interval {
             p84: quantile::of_sorted(draws, 0.84),
         }
     }
+
+    /// As [`Interval::of`] to the bit, several times faster, of finite `draws` that stay in their
+    /// order. `selection` is working memory, to be kept from call to call.
+    #[must_use]
+    pub fn of_f32(draws: &[f32], selection: &mut Selection) -> Self {
+        let [p16, p50, p84] = selection.of(draws, [0.16, 0.50, 0.84]);
+        Self { p16, p50, p84 }
+    }
 }
 
 /// Fraction of `draws` below `truth`, ties counted half.
@@ -43,6 +51,8 @@ mod tests {
         let mut draws: Vec<f64> = (0..=100).rev().map(f64::from).collect();
         let interval = Interval::of(&mut draws);
         assert_eq!((interval.p16, interval.p50, interval.p84), (16.0, 50.0, 84.0));
+        let single: Vec<f32> = draws.iter().rev().map(|&d| d as f32).collect();
+        assert_eq!(Interval::of_f32(&single, &mut Selection::default()), interval);
         assert_eq!(rank(&[1.0, 2.0, 3.0, 4.0], 2.0), 0.375);
         assert_eq!(rank(&[1.0, 2.0], 5.0), 1.0);
     }

@@ -8,6 +8,8 @@ use crate::lanes;
 
 /// Values summed together: a few vector registers.
 const BLOCK: usize = 64;
+/// Values looked at side by side where the result is one number.
+const LANES: usize = 32;
 
 /// Compiles a body for each instruction set and picks one at run time.
 ///
@@ -194,6 +196,72 @@ fn normal_to_range_body(values: &mut [f32], low: f32, high: f32) {
     }
 }
 
+widest! {
+    /// Least and greatest of `values` into `out`; infinity and minus infinity for no values.
+    pub fn range(values: &[f32], out: &mut [f32; 2]) => range_body
+}
+
+#[inline(always)]
+fn range_body(values: &[f32], out: &mut [f32; 2]) {
+    let (mut least, mut greatest) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
+    let mut chunks = values.chunks_exact(LANES);
+    for chunk in &mut chunks {
+        for j in 0..LANES {
+            // Comparisons rather than `min`: these are one instruction.
+            least[j] = if chunk[j] < least[j] { chunk[j] } else { least[j] };
+            greatest[j] = if chunk[j] > greatest[j] { chunk[j] } else { greatest[j] };
+        }
+    }
+    let rest = chunks.remainder().iter();
+    out[0] = least.iter().chain(rest.clone()).copied().fold(f32::INFINITY, f32::min);
+    out[1] = greatest.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max);
+}
+
+widest! {
+    /// Mean and standard deviation (of the population) of `values` into `out`, in a fixed order
+    /// of summation; NaN for no values.
+    pub fn moments(values: &[f32], out: &mut [f64; 2]) => moments_body
+}
+
+#[inline(always)]
+fn moments_body(values: &[f32], out: &mut [f64; 2]) {
+    let count = values.len() as f64;
+    let mean = total(values, |value| value) / count;
+    let variance = total(values, |value| (value - mean) * (value - mean)) / count;
+    *out = [mean, variance.sqrt()];
+}
+
+#[inline(always)]
+fn total(values: &[f32], term: impl Fn(f64) -> f64) -> f64 {
+    let mut sums = [0.0f64; LANES];
+    let mut chunks = values.chunks_exact(LANES);
+    for chunk in &mut chunks {
+        for j in 0..LANES {
+            sums[j] += term(f64::from(chunk[j]));
+        }
+    }
+    for (sum, &value) in sums.iter_mut().zip(chunks.remainder()) {
+        *sum += term(f64::from(value));
+    }
+    sums.iter().sum()
+}
+
+widest! {
+    /// `out[j]` = whole part of `(values[j] - start) * per_value`, kept within 0 and `last`.
+    ///
+    /// # Panics
+    /// When the slices differ in length.
+    pub fn bins(values: &[f32], start: f32, per_value: f32, last: u16, out: &mut [u16]) => bins_body
+}
+
+#[inline(always)]
+fn bins_body(values: &[f32], start: f32, per_value: f32, last: u16, out: &mut [u16]) {
+    assert_eq!(values.len(), out.len(), "one bin per value");
+    for (bin, &value) in out.iter_mut().zip(values) {
+        *bin = (((value - start) * per_value) as i32).clamp(0, i32::from(last)) as u16;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -276,6 +344,33 @@ mod tests {
             let (mut a, b) = (numbers(n), numbers(n));
             tanh(&mut a);
             assert!(a.iter().zip(&b).all(|(a, b)| a.to_bits() == lanes::tanh_f32(*b).to_bits()));
+        }
+    }
+
+    #[test]
+    fn reductions_do_not_depend_on_the_width_of_vectors() {
+        for n in [1, 31, 32, 33, 64, 500] {
+            let values = numbers(n);
+            let (mut a, mut b) = ([0.0; 2], [0.0; 2]);
+            moments(&values, &mut a);
+            moments_body(&values, &mut b);
+            assert_eq!(a.map(f64::to_bits), b.map(f64::to_bits));
+            let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n as f64;
+            let square = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>();
+            // Two orders of summation of up to 500 numbers below 10.
+            assert!(
+                (a[0] - mean).abs() < 1e-12 && (a[1] - (square / n as f64).sqrt()).abs() < 1e-12
+            );
+            let mut ends = [0.0; 2];
+            range(&values, &mut ends);
+            let mut sorted = values.clone();
+            sorted.sort_unstable_by(f32::total_cmp);
+            assert_eq!(ends, [sorted[0], sorted[n - 1]]);
+            let (mut c, mut d) = (vec![0; n], vec![0; n]);
+            bins(&values, 0.0, 10.0, 50, &mut c);
+            bins_body(&values, 0.0, 10.0, 50, &mut d);
+            let plain = values.iter().map(|&v| (v * 10.0).floor().clamp(0.0, 50.0) as u16);
+            assert!(c == d && c.iter().copied().eq(plain));
         }
     }
 }
