@@ -141,11 +141,14 @@ pub struct Fit {
     pub draws: u32,
     /// Which of them are stored.
     pub keep: KeepDraws,
+    /// Redshifts, equally probable, over which the draws of a galaxy of
+    /// unknown redshift are spread.
+    pub redshifts: u32,
 }
 
 impl Default for Fit {
     fn default() -> Self {
-        Self { draws: 500, keep: KeepDraws::All }
+        Self { draws: 500, keep: KeepDraws::All, redshifts: 50 }
     }
 }
 
@@ -342,6 +345,7 @@ impl Campaign {
             ("calibrate.count", self.calibrate.count, 10_000_000),
             ("calibrate.draws", self.calibrate.draws.into(), 100_000),
             ("fit.draws", self.fit.draws.into(), 100_000),
+            ("fit.redshifts", self.fit.redshifts.into(), 10_000),
             (
                 "field.background_cell_px",
                 self.field.background_cell_px.unwrap_or(1).into(),
@@ -349,7 +353,8 @@ impl Campaign {
             ),
             ("execution.simulations_per_task", e.simulations_per_task, u64::MAX),
             ("execution.epochs_per_task", e.epochs_per_task, 100_000),
-            ("execution.blocks_per_task", e.blocks_per_task, u64::MAX),
+            // The draws of a tile are in memory together: 5 MB a block.
+            ("execution.blocks_per_task", e.blocks_per_task, 64),
             ("execution.galaxies_per_task", e.galaxies_per_task, u64::MAX),
             ("execution.queue_window", e.queue_window, 100_000),
             ("execution.max_attempts", e.max_attempts.into(), 1_000),

@@ -6,7 +6,7 @@
 pub const INVALID_INPUT: u32 = 1;
 /// Mean S/N below the campaign's limit: the pixel is not fitted.
 pub const LOW_SNR: u32 = 2;
-/// No redshift is known: not fitted.
+/// No redshift is known, and the model cannot fit it: not fitted.
 pub const NO_REDSHIFT: u32 = 4;
 /// The redshift lies outside the range that the model was trained on: not fitted.
 pub const REDSHIFT_OUT_OF_RANGE: u32 = 8;
@@ -20,8 +20,11 @@ pub const PIXELS_LEFT_OUT: u32 = 64;
 /// the integrated photometry.
 pub const PARTIAL_BANDS: u32 = 128;
 
+/// Galaxy: the redshift is not known and was fitted along.
+pub const REDSHIFT_FITTED: u32 = 256;
+
 /// Every bit with its name and meaning, in order.
-pub const ALL: [(u32, &str, &str); 8] = [
+pub const ALL: [(u32, &str, &str); 9] = [
     (INVALID_INPUT, "INVALID_INPUT", "a flux or error of the pixel is unusable"),
     (LOW_SNR, "LOW_SNR", "mean S/N below the limit"),
     (NO_REDSHIFT, "NO_REDSHIFT", "redshift unknown"),
@@ -30,6 +33,7 @@ pub const ALL: [(u32, &str, &str); 8] = [
     (NO_FITTED_PIXELS, "NO_FITTED_PIXELS", "no pixel of the galaxy was fitted"),
     (PIXELS_LEFT_OUT, "PIXELS_LEFT_OUT", "some pixels of the galaxy were not fitted"),
     (PARTIAL_BANDS, "PARTIAL_BANDS", "bands observed in part of the galaxy were not summed"),
+    (REDSHIFT_FITTED, "REDSHIFT_FITTED", "the redshift was fitted along"),
 ];
 
 /// The names of the bits in `flags`, joined by `|`; empty for 0.

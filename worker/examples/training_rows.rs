@@ -37,8 +37,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                         let p = &parameters[i];
                         science.target.features.features(&f, &e, p.redshift, &mut raw);
                         rows.extend_from_slice(&raw);
-                        let free = science.prior.to_free(p).unwrap();
-                        for (v, (low, high)) in free.iter().zip(science.prior.bounds()) {
+                        let mut free = vec![0.0; science.free.len()];
+                        science.prior.to_free(p, s.uniform(), &mut free).unwrap();
+                        for (v, (low, high)) in free.iter().zip(science.prior.free_bounds().unwrap()) {
                             rows.push(((v - low) / (high - low)) as f32);
                         }
                         rows.push(p.redshift as f32);

@@ -1,6 +1,6 @@
 //! The field: what is to be fitted, in its one fixed order.
 
-use super::{TAU_PARAMETERS, column, photometry, pixel_key};
+use super::{column, parameter, photometry, pixel_key};
 use arrow::datatypes::{DataType, Schema};
 
 /// Member pixels, sorted on (`galaxy_id`, `y`, `x`), with the block that each
@@ -16,10 +16,11 @@ pub fn field(bands: &[String]) -> Schema {
     Schema::new(fields)
 }
 
-/// One row per galaxy of the field, sorted on `galaxy_id`.
+/// One row per galaxy of the field, sorted on `galaxy_id`, with the sums of its
+/// pixels to fit: what its redshift is fitted to where it is not known.
 #[must_use]
-pub fn galaxies() -> Schema {
-    Schema::new(vec![
+pub fn galaxies(bands: &[String]) -> Schema {
+    let mut fields = vec![
         column("galaxy_id", DataType::Int64, false, "", "galaxy"),
         column("redshift", DataType::Float64, true, "", "redshift; null: unknown"),
         column("x", DataType::Float64, false, "pixel", "mean column of the member pixels"),
@@ -27,15 +28,17 @@ pub fn galaxies() -> Schema {
         column("pixels", DataType::UInt32, false, "", "member pixels"),
         column("first_block", DataType::UInt32, false, "", "first block of the galaxy"),
         column("blocks", DataType::UInt32, false, "", "number of blocks"),
-    ])
+    ];
+    fields.extend(photometry(bands, &DataType::Float32));
+    Schema::new(fields)
 }
 
 /// True parameters of a mock's pixels, row by row as in [`field`].
 #[must_use]
-pub fn truth() -> Schema {
+pub fn truth(parameters: &[&str]) -> Schema {
     let mut fields = pixel_key();
-    for (name, unit, meaning) in TAU_PARAMETERS {
-        fields.push(column(name, DataType::Float64, false, unit, meaning));
+    for (name, unit, meaning) in parameters.iter().map(|name| parameter(name)) {
+        fields.push(column(*name, DataType::Float64, false, unit, meaning));
     }
     Schema::new(fields)
 }

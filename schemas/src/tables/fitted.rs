@@ -1,6 +1,6 @@
 //! What fitting leaves: draws, their summaries, and sums over blocks.
 
-use super::{TAU_PARAMETERS, column, photometry, pixel_key};
+use super::{column, parameter, photometry, pixel_key};
 use arrow::datatypes::{DataType, Field, Schema};
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ fn list(width: usize, kind: DataType) -> DataType {
 }
 
 /// Posterior draws: one row per fitted pixel, one list of `draws` per kept
-/// parameter.
+/// parameter. Rows of a block are in the order in which they are packed.
 #[must_use]
 pub fn samples(parameters: &[&str], draws: usize) -> Schema {
     let mut fields = pixel_key();
     fields.push(column("mean_snr", DataType::Float32, false, "", "mean S/N over the S/N bands"));
     fields.push(column("flags", DataType::UInt32, false, "", "sum of flag bits"));
-    for (name, unit, meaning) in TAU_PARAMETERS.iter().filter(|p| parameters.contains(&p.0)) {
+    for (name, unit, meaning) in parameters.iter().map(|name| parameter(name)) {
         fields.push(column(*name, list(draws, DataType::Float32), false, unit, meaning));
     }
     Schema::new(fields)
@@ -25,11 +25,11 @@ pub fn samples(parameters: &[&str], draws: usize) -> Schema {
 /// Summaries: one row per member pixel; null where it was not fitted. With
 /// `truth`, the true value and the fraction of draws below it as well.
 #[must_use]
-pub fn summaries(truth: bool) -> Schema {
+pub fn summaries(parameters: &[&str], truth: bool) -> Schema {
     let mut fields = pixel_key();
     fields.push(column("mean_snr", DataType::Float32, false, "", "mean S/N over the S/N bands"));
     fields.push(column("flags", DataType::UInt32, false, "", "sum of flag bits"));
-    for (name, unit, meaning) in TAU_PARAMETERS {
+    for (name, unit, meaning) in parameters.iter().map(|name| parameter(name)) {
         for p in ["p16", "p50", "p84"] {
             fields.push(column(format!("{name}_{p}"), DataType::Float32, true, unit, meaning));
         }

@@ -20,22 +20,66 @@ pub const TABLE_KEY: &str = "outshine.table";
 /// not depend on how fitting was cut.
 pub const BLOCK_PIXELS: usize = 256;
 
-/// The parameters of the tau-delayed model, in the order of every table, with
-/// unit and meaning: first the free ones, then those that follow from them.
-pub const TAU_PARAMETERS: [(&str, &str, &str); 9] = [
+/// A parameter: name, unit and meaning.
+pub type Parameter = (&'static str, &'static str, &'static str);
+
+/// Every parameter that a table can hold.
+const PARAMETERS: [Parameter; 17] = [
     ("log_mass_formed", "log10(Msun)", "stellar mass formed"),
     ("log_tau_gyr", "log10(Gyr)", "e-folding time of the star-formation history"),
     ("t_i_fraction", "", "start of star formation over the age of the universe"),
+    ("log_ssfr_100", "log10(1/yr)", "mean star-formation rate of the last 100 Myr per mass formed"),
+    ("t25_over_t50", "", "t25 over t50"),
+    ("t50_over_t75", "", "t50 over t75"),
+    ("t25", "", "time at which a quarter of the mass had formed, over the age of the universe"),
+    ("t50", "", "time at which half of the mass had formed, over the age of the universe"),
+    ("t75", "", "time at which three quarters of the mass had formed, over the age of the universe"),
     ("metallicity", "log10(Z/Zsun)", "stellar and gas metallicity"),
     ("a_v", "mag", "attenuation at 5500 Angstrom"),
     ("log_mass_stellar", "log10(Msun)", "stellar mass surviving, remnants included"),
     ("log_sfr_100", "log10(Msun/yr)", "mean star-formation rate of the last 100 Myr"),
     ("t_i_gyr", "Gyr", "cosmic time at which star formation starts"),
     ("mass_weighted_age_gyr", "Gyr", "mass-weighted age"),
+    ("t50_lookback_gyr", "Gyr", "time since half of the mass had formed"),
+    ("tau_gyr", "Gyr", "e-folding time of the star-formation history"),
 ];
 
-/// Number of free parameters, which come first in [`TAU_PARAMETERS`].
-pub const TAU_FREE: usize = 5;
+/// What is reported of the tau-delayed family, in the order of every table.
+pub const TAU_REPORTED: &[&str] = &[
+    "log_mass_formed",
+    "log_tau_gyr",
+    "t_i_fraction",
+    "metallicity",
+    "a_v",
+    "log_mass_stellar",
+    "log_sfr_100",
+    "t_i_gyr",
+    "mass_weighted_age_gyr",
+];
+
+/// What is reported of the Dirichlet family, in the order of every table.
+pub const DIRICHLET_REPORTED: &[&str] = &[
+    "log_mass_formed",
+    "metallicity",
+    "a_v",
+    "log_mass_stellar",
+    "log_sfr_100",
+    "t25",
+    "t50",
+    "t75",
+    "mass_weighted_age_gyr",
+    "t50_lookback_gyr",
+];
+
+/// Unit and meaning of a parameter.
+///
+/// # Panics
+/// For a name that no table holds.
+#[must_use]
+pub fn parameter(name: &str) -> &'static Parameter {
+    let found = PARAMETERS.iter().find(|p| p.0 == name);
+    found.unwrap_or_else(|| panic!("`{name}` is a parameter of no table"))
+}
 
 fn column(
     name: impl Into<String>,

@@ -1,17 +1,17 @@
 //! Simulations: parameters and their noiseless photometry. Noise, depth and
 //! missing bands are applied when a simulation is used, anew in each epoch.
 
-use super::{TAU_FREE, TAU_PARAMETERS, column};
+use super::{column, parameter};
 use arrow::datatypes::{DataType, Schema};
 
-/// One row per simulation, in order of `index`.
+/// One row per simulation, in order of `index`; `free`: the free coordinates.
 #[must_use]
-pub fn simulations(bands: &[String]) -> Schema {
+pub fn simulations(free: &[&str], bands: &[String]) -> Schema {
     let mut fields = vec![
         column("index", DataType::UInt64, false, "", "simulation"),
         column("redshift", DataType::Float64, false, "", "redshift"),
     ];
-    for (name, unit, meaning) in &TAU_PARAMETERS[..TAU_FREE] {
+    for (name, unit, meaning) in free.iter().map(|name| parameter(name)) {
         fields.push(column(*name, DataType::Float64, false, unit, meaning));
     }
     for band in bands {

@@ -5,7 +5,7 @@
 //! summed in blocks of fixed members in fixed order, then blocks in order, so
 //! that no bit depends on tiles, workers or restarts.
 
-use outshine_kernels::scalar;
+use outshine_kernels::{scalar, wide};
 
 /// Running sum over pixels of a quantity given by its log10; one value per draw.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,9 +27,7 @@ impl DrawSum {
     /// When the number of draws differs.
     pub fn add_pixel(&mut self, log_draws: &[f32]) {
         assert_eq!(log_draws.len(), self.linear.len(), "one value per draw");
-        for (sum, &draw) in self.linear.iter_mut().zip(log_draws) {
-            *sum += scalar::exp10(f64::from(draw));
-        }
+        wide::add_exp10(&mut self.linear, log_draws);
     }
 
     /// Adds the sum of a block.

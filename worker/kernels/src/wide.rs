@@ -126,6 +126,22 @@ fn tanh_body(values: &mut [f32]) {
 }
 
 widest! {
+    /// `sums[j] += 10^logs[j]`, by [`lanes::exp_f64`].
+    ///
+    /// # Panics
+    /// When the slices differ in length.
+    pub fn add_exp10(sums: &mut [f64], logs: &[f32]) => add_exp10_body
+}
+
+#[inline(always)]
+fn add_exp10_body(sums: &mut [f64], logs: &[f32]) {
+    assert_eq!(sums.len(), logs.len(), "one value per sum");
+    for (sum, &log) in sums.iter_mut().zip(logs) {
+        *sum += lanes::exp_f64(f64::from(log) * std::f64::consts::LN_10);
+    }
+}
+
+widest! {
     /// `values[j] = exp(-limit tanh(values[j] / limit))`: one over the stretch of
     /// a raw log scale.
     pub fn bounded_decay(values: &mut [f32], limit: f32) => bounded_decay_body
@@ -325,6 +341,11 @@ mod tests {
             silu_gradient(&x, &mut a);
             silu_gradient_body(&x, &mut b);
             assert!(same(&a, &b));
+            let (mut sums, mut plain) = (vec![1.0; n], vec![1.0; n]);
+            add_exp10(&mut sums, &x);
+            add_exp10_body(&mut plain, &x);
+            assert!(sums.iter().zip(&plain).all(|(a, b)| a.to_bits() == b.to_bits()));
+            assert!((sums[0] / (1.0 + 10f64.powf(f64::from(x[0]))) - 1.0).abs() < 1e-14);
             bounded_decay(&mut a, 2.0);
             bounded_decay_body(&mut b, 2.0);
             assert!(same(&a, &b));

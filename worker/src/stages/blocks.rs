@@ -1,6 +1,6 @@
 //! Sums over the pixels of one block, and their table.
 
-use super::{StageError, draws::Draws, table};
+use super::{StageError, table};
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, UInt32Array};
 use arrow::datatypes::{Float64Type, UInt32Type};
 use outshine_catalogue::integrated::BandSum;
@@ -50,11 +50,17 @@ impl Block {
         }
     }
 
-    /// Adds a fitted pixel; `truth` are its true log10 values of [`SUMMED`].
-    pub fn add_pixel(&mut self, draws: &Draws, flux: &[f32], err: &[f32], truth: Option<[f64; 3]>) {
+    /// Adds a fitted pixel; `draws` and `truth` are its log10 values of [`SUMMED`].
+    pub fn add_pixel(
+        &mut self,
+        draws: [&[f32]; 3],
+        flux: &[f32],
+        err: &[f32],
+        truth: Option<[f64; 3]>,
+    ) {
         self.used += 1;
-        for (i, (parameter, _)) in SUMMED.iter().enumerate() {
-            self.sums[i].add_pixel(draws.of(parameter));
+        for (i, draws) in draws.into_iter().enumerate() {
+            self.sums[i].add_pixel(draws);
             if let Some(truth) = truth {
                 *self.truth[i].get_or_insert(0.0) += scalar::exp10(truth[i]);
             }

@@ -1,7 +1,7 @@
 //! Stage calibrate: the model on simulations that it has not seen, single
 //! pixels and integrated galaxies apart.
 
-use super::draws::{Drawer, complete, position};
+use super::draws::{Drawer, truth};
 use super::{Job, Outcome, Science, StageError, compute, model, parallel, table, upstream};
 use arrow::array::{ArrayRef, Float64Array, ListArray, StringArray, UInt64Array};
 use arrow::datatypes::UInt32Type;
@@ -9,7 +9,7 @@ use outshine_kernels::random::{Purpose, Stream};
 use outshine_kernels::{quantile, scalar};
 use outshine_npe::Object;
 use outshine_npe::diagnostics::{CalibrationRow, Case, Verdict, calibration_row};
-use outshine_schemas::tables::{TAU_PARAMETERS, calibration};
+use outshine_schemas::tables::calibration;
 use outshine_sps::Components;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,16 +33,18 @@ fn calibrate(job: &Job, trained: &model::Trained) -> Result<Outcome, StageError>
     let all = cases(job, trained)?;
     for (p, population) in POPULATIONS.into_iter().enumerate() {
         let cases: Vec<&Vec<Case>> = all.iter().filter(|c| c.0 == p).map(|c| &c.1).collect();
-        for (column, (name, _, _)) in TAU_PARAMETERS.iter().enumerate() {
+        for (column, name) in job.science.reported.iter().enumerate() {
             let of = cases.iter().map(|case| case[column]);
             rows.push((population, calibration_row(name, of)));
         }
         // The paper quotes tau itself, not its logarithm.
-        let tau = cases.iter().map(|case| {
-            let log = case[position("log_tau_gyr")];
-            Case { truth: scalar::exp10(log.truth), median: scalar::exp10(log.median), ..log }
-        });
-        rows.push((population, calibration_row("tau_gyr", tau)));
+        if let Some(place) = job.science.reported.iter().position(|n| *n == "log_tau_gyr") {
+            let tau = cases.iter().map(|case| {
+                let log = case[place];
+                Case { truth: scalar::exp10(log.truth), median: scalar::exp10(log.median), ..log }
+            });
+            rows.push((population, calibration_row("tau_gyr", tau)));
+        }
     }
     let judged: Vec<&CalibrationRow> = rows.iter().map(|(_, row)| row).collect();
     let verdict = Verdict::of(
@@ -111,10 +113,11 @@ fn cases(job: &Job, trained: &model::Trained) -> Result<Vec<(usize, Vec<Case>)>,
             let n = campaign.calibrate.draws as usize;
             let object = Object { flux: &flux, err: &err, redshift: parameters.redshift };
             let draws = drawer.draw_one(&object, n, &mut stream)?;
-            let free = science.prior.to_free(&parameters)?;
-            let truth = complete(&free, &parameters, &derived);
+            let mut free = vec![0.0; science.free.len()];
+            science.prior.to_free(&parameters, stream.uniform(), &mut free)?;
+            let truth = truth(science, &free, &parameters, &derived);
             let bright = mean_snr(&flux, &err, &snr) > 1.0;
-            let columns = truth.iter().zip(&draws.values);
+            let columns = truth.iter().zip(draws.columns());
             let cases = columns.map(|(&t, d)| Case::new(t, d, bright, &mut stream)).collect();
             Ok((usize::from(depth(&err, science) > PIXEL_LIMIT), cases))
         },

@@ -6,7 +6,7 @@ use super::{Job, Outcome, StageError, compute, fit, reduce, table, upstream};
 use arrow::array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray, UInt64Array};
 use outshine_catalogue::interval::Interval;
 use outshine_catalogue::validation::{Case, Scores, scores};
-use outshine_schemas::tables::{TAU_PARAMETERS, catalogue, validation};
+use outshine_schemas::tables::{catalogue, validation};
 use outshine_schemas::task::Stage;
 use outshine_store::{Table, parquet};
 use std::sync::Arc;
@@ -25,10 +25,12 @@ pub async fn run(job: &Job) -> Result<Outcome, StageError> {
     }
     let mut cases: Vec<Vec<Case>> = Vec::new();
     if job.science.mock.is_some() {
-        cases = vec![Vec::new(); TAU_PARAMETERS.len()];
+        let names = job.science.reported;
+        cases = vec![Vec::new(); names.len()];
         for commit in upstream::commits_over(job, Stage::Fit, None).await? {
             let bytes = upstream::file(job, &commit, fit::SUMMARIES).await?;
-            pixel_cases(&parquet::decode(fit::SUMMARIES, bytes, None)?, &mut cases)?;
+            let table = parquet::decode(fit::SUMMARIES, bytes, None)?;
+            pixel_cases(&table, names, &mut cases)?;
         }
     }
     let job = job.clone();
@@ -53,7 +55,7 @@ fn join(job: &Job, rows: &[RecordBatch], pixels: &[Vec<Case>]) -> Result<Outcome
     }
     let galaxies = Table::new(CATALOGUE, schema, rows, std::collections::BTreeMap::new());
     let mut table_rows: Vec<(&str, &str, Scores)> = Vec::new();
-    for (column, (name, _, _)) in TAU_PARAMETERS.iter().enumerate() {
+    for (column, name) in job.science.reported.iter().enumerate() {
         table_rows.push(("pixel", name, scores(&pixels[column])));
     }
     for kind in ["resolved", "integrated"] {
@@ -83,8 +85,12 @@ fn join(job: &Job, rows: &[RecordBatch], pixels: &[Vec<Case>]) -> Result<Outcome
     Ok(outcome)
 }
 
-fn pixel_cases(table: &Table, cases: &mut [Vec<Case>]) -> Result<(), StageError> {
-    for (column, (name, _, _)) in TAU_PARAMETERS.iter().enumerate() {
+fn pixel_cases(
+    table: &Table,
+    names: &[&str],
+    cases: &mut [Vec<Case>],
+) -> Result<(), StageError> {
+    for (column, name) in names.iter().enumerate() {
         let of = |what: &str| table.float32(&format!("{name}_{what}"));
         let (p16, p50, p84) = (of("p16")?, of("p50")?, of("p84")?);
         let (truth, rank) = (of("true")?, of("rank")?);

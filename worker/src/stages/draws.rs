@@ -1,66 +1,104 @@
 //! Posterior draws in every reported parameter: the free ones from the
-//! estimator, the others from the forward model, exactly, draw by draw.
+//! estimator, the others derived from them, draw by draw.
 
 use super::{Science, StageError};
 use outshine_kernels::random::Stream;
+use outshine_kernels::wide;
 use outshine_npe::{Object, Sampler, Scratch, Seen};
-use outshine_schemas::tables::{TAU_FREE, TAU_PARAMETERS};
-use outshine_sps::{Derived, Parameters, Sfh};
+use outshine_sps::{Derived, Parameters, Sfh, cosmology};
 
-/// Number of reported parameters.
-pub const PARAMETERS: usize = TAU_PARAMETERS.len();
-
-/// Draws of one object: `values[p][k]` is draw k of parameter p, in the order
-/// of [`TAU_PARAMETERS`] and in the precision in which draws are stored.
+/// Draws of one object, in the order of [`Science::reported`] and in single
+/// precision.
 pub struct Draws {
-    /// The draws.
-    pub values: Vec<Vec<f32>>,
+    names: &'static [&'static str],
+    /// [reported, n].
+    values: Vec<f32>,
 }
 
 impl Draws {
+    /// The draws of each parameter, in order.
+    pub fn columns(&self) -> impl Iterator<Item = &[f32]> {
+        self.values.chunks_exact((self.values.len() / self.names.len()).max(1))
+    }
+
     /// The draws of the parameter called `name`.
     pub fn of(&self, name: &str) -> &[f32] {
-        &self.values[position(name)]
+        let place = position(self.names, name);
+        self.columns().nth(place).unwrap_or_default()
     }
 }
 
 /// Position of a reported parameter.
-pub fn position(name: &str) -> usize {
-    TAU_PARAMETERS.iter().position(|p| p.0 == name).expect("a reported parameter")
+pub fn position(names: &[&str], name: &str) -> usize {
+    names.iter().position(|n| *n == name).expect("a reported parameter")
 }
 
-/// All reported parameters of one set of free coordinates.
-pub fn complete(free: &[f64; TAU_FREE], p: &Parameters, derived: &Derived) -> [f64; PARAMETERS] {
-    let t_i_gyr = match p.sfh {
-        Sfh::Tau { t_i_gyr, .. } => t_i_gyr,
-        _ => f64::NAN,
+/// True values of all reported parameters of a simulated object.
+///
+/// `free`: its free coordinates.
+pub fn truth(science: &Science, free: &[f64], p: &Parameters, derived: &Derived) -> Vec<f64> {
+    let age_gyr = cosmology::age_gyr(p.redshift);
+    let of = |name: &str| free[position(science.free, name)];
+    let t50 = || of("t75") * of("t50_over_t75");
+    let value = |name: &&str| match *name {
+        "log_mass_stellar" => derived.log_mass_stellar,
+        "log_sfr_100" => derived.log_sfr_100,
+        "mass_weighted_age_gyr" => derived.mass_weighted_age_gyr,
+        "t_i_gyr" => match p.sfh {
+            Sfh::Tau { t_i_gyr, .. } => t_i_gyr,
+            _ => f64::NAN,
+        },
+        "t50" => t50(),
+        "t25" => t50() * of("t25_over_t50"),
+        "t50_lookback_gyr" => (1.0 - t50()) * age_gyr,
+        free => of(free),
     };
-    let [log_mass_formed, log_tau_gyr, t_i_fraction, metallicity, a_v] = *free;
-    [
-        log_mass_formed,
-        log_tau_gyr,
-        t_i_fraction,
-        metallicity,
-        a_v,
-        derived.log_mass_stellar,
-        derived.log_sfr_100,
-        t_i_gyr,
-        derived.mass_weighted_age_gyr,
-    ]
+    science.reported.iter().map(value).collect()
+}
+
+/// Where a reported parameter comes from.
+enum Source {
+    Free(usize),
+    Derived(usize),
+    /// The start of star formation: a fraction, times the age of the universe.
+    Start(usize),
 }
 
 /// Makes draws; reuses its memory from object to object.
 pub struct Drawer<'a> {
     science: &'a Science,
     sampler: &'a Sampler,
+    sources: Vec<Source>,
     scratch: Scratch,
     free: Vec<f32>,
+    derived: Vec<f32>,
+    words: Vec<u32>,
+    noise: Vec<f32>,
 }
 
 impl<'a> Drawer<'a> {
     /// A drawer from `sampler`.
     pub fn new(science: &'a Science, sampler: &'a Sampler) -> Self {
-        Self { science, sampler, scratch: Scratch::default(), free: Vec::new() }
+        let free = |name: &str| science.free.iter().position(|n| *n == name);
+        let source = |name: &&str| {
+            if let Some(i) = free(name) {
+                return Source::Free(i);
+            }
+            match science.deriver.names().iter().position(|n| n == name) {
+                Some(i) => Source::Derived(i),
+                None => Source::Start(position(science.free, "t_i_fraction")),
+            }
+        };
+        Self {
+            science,
+            sampler,
+            sources: science.reported.iter().map(source).collect(),
+            scratch: Scratch::default(),
+            free: Vec::new(),
+            derived: Vec::new(),
+            words: Vec::new(),
+            noise: Vec::new(),
+        }
     }
 
     /// Runs the network on some objects: best a few dozen at a time.
@@ -77,27 +115,12 @@ impl<'a> Drawer<'a> {
         n: usize,
         stream: &mut Stream,
     ) -> Result<Draws, StageError> {
-        self.free.resize(n * TAU_FREE, 0.0);
+        self.free.resize(n * self.science.free.len(), 0.0);
         self.sampler.draw(seen, i, stream, n, &mut self.scratch, &mut self.free)?;
-        let mut values = vec![Vec::with_capacity(n); PARAMETERS];
-        for k in 0..n {
-            let free: [f64; TAU_FREE] = std::array::from_fn(|i| f64::from(self.free[i * n + k]));
-            let parameters = self.science.prior.from_free(&free, redshift);
-            let derived = self.science.forward.derive(&parameters);
-            let all = complete(&free, &parameters, &derived);
-            if all.iter().any(|value| !value.is_finite()) {
-                return Err(StageError::Permanent(format!(
-                    "a draw has no finite value of every parameter: {all:?} at z = {redshift}"
-                )));
-            }
-            for (column, value) in values.iter_mut().zip(all) {
-                column.push(value as f32);
-            }
-        }
-        Ok(Draws { values })
+        self.report(&[redshift], n, stream)
     }
 
-    /// `n` draws of one object.
+    /// `n` draws of one object of known redshift.
     pub fn draw_one(
         &mut self,
         object: &Object<'_>,
@@ -107,4 +130,79 @@ impl<'a> Drawer<'a> {
         let seen = self.see(&[*object])?;
         self.draw(&seen, 0, object.redshift, n, stream)
     }
+
+    /// `n` draws of one object over `redshifts`, which are equally probable:
+    /// draw k is at number floor(k m / n) of m.
+    pub fn draw_over(
+        &mut self,
+        flux: &[f32],
+        err: &[f32],
+        redshifts: &[f64],
+        n: usize,
+        stream: &mut Stream,
+    ) -> Result<Draws, StageError> {
+        let at = |&redshift: &f64| Object { flux, err, redshift };
+        let objects: Vec<Object<'_>> = redshifts.iter().map(at).collect();
+        let seen = self.see(&objects)?;
+        self.free.resize(n * self.science.free.len(), 0.0);
+        self.sampler.draw_over(&seen, stream, n, &mut self.scratch, &mut self.free)?;
+        let each: Vec<f64> = (0..n).map(|k| redshifts[k * redshifts.len() / n]).collect();
+        self.report(&each, n, stream)
+    }
+
+    /// Reported parameters of the free coordinates at hand; `redshift`: one, or
+    /// one per draw.
+    fn report(
+        &mut self,
+        redshift: &[f64],
+        n: usize,
+        stream: &mut Stream,
+    ) -> Result<Draws, StageError> {
+        let deriver = &self.science.deriver;
+        let noise = deriver.noise_columns() * n;
+        self.words.resize(noise, 0);
+        self.noise.resize(noise, 0.0);
+        stream.fill(&mut self.words);
+        wide::normals(&self.words, &mut self.noise);
+        self.derived.resize(deriver.names().len() * n, 0.0);
+        deriver.derive(redshift, &self.free, &self.noise, &mut self.derived);
+        let mut values = Vec::with_capacity(self.sources.len() * n);
+        for source in &self.sources {
+            match *source {
+                Source::Free(i) => values.extend_from_slice(&self.free[i * n..(i + 1) * n]),
+                Source::Derived(i) => values.extend_from_slice(&self.derived[i * n..(i + 1) * n]),
+                Source::Start(i) => {
+                    let fractions = &self.free[i * n..(i + 1) * n];
+                    if let [redshift] = redshift {
+                        let age_gyr = cosmology::age_gyr(*redshift) as f32;
+                        values.extend(fractions.iter().map(|f| f * age_gyr));
+                    } else {
+                        let age_gyr = redshift.iter().map(|&z| cosmology::age_gyr(z) as f32);
+                        values.extend(fractions.iter().zip(age_gyr).map(|(f, age)| f * age));
+                    }
+                }
+            }
+        }
+        let names = self.science.reported;
+        if let Some(i) = values.iter().position(|value| !value.is_finite()) {
+            return Err(StageError::Permanent(format!(
+                "draw {} has no finite `{}` at z = {}",
+                i % n,
+                names[i / n],
+                redshift[(i % n).min(redshift.len() - 1)]
+            )));
+        }
+        Ok(Draws { names, values })
+    }
+}
+
+/// Redshifts of a galaxy of unknown redshift: equally probable, ascending, the
+/// same whoever asks. `None` when the model cannot fit redshifts.
+pub fn redshifts(
+    sampler: &Sampler,
+    (flux, err): (&[f32], &[f32]),
+    n: usize,
+    stream: &mut Stream,
+) -> Result<Option<Vec<f64>>, StageError> {
+    Ok(sampler.redshift(flux, err)?.map(|posterior| posterior.draws(n, stream)))
 }

@@ -12,11 +12,12 @@ use outshine_kernels::random::{Purpose, Stream};
 use outshine_kernels::scalar;
 use outshine_npe::{Examples, HELD_OUT, NpeError};
 use outshine_schemas::campaign::Campaign;
-use outshine_schemas::tables::{TAU_FREE, TAU_PARAMETERS};
 use outshine_sps::RedshiftGrid;
 use outshine_store::Table;
 use std::sync::{Arc, Mutex, RwLock};
 
+/// More free coordinates than any family has.
+const MOST_FREE: usize = 16;
 /// Simulations made together, in order of redshift.
 const CHUNK: usize = 16_384;
 
@@ -58,7 +59,7 @@ impl Simulations {
     /// Adds a table of simulations.
     pub fn extend(&mut self, table: &Table, bands: &[String]) -> Result<(), StageError> {
         let mut columns = Vec::new();
-        for (name, _, _) in &TAU_PARAMETERS[..TAU_FREE] {
+        for name in self.science.free {
             columns.push(table.float64(name)?);
         }
         let mut fluxes = Vec::new();
@@ -97,7 +98,10 @@ impl Simulations {
             let mut stream = Stream::new(self.seed, Purpose::Simulation, index as u64, epoch);
             let drawn = self.science.prior.draw(&mut stream);
             set.redshift.push(drawn.redshift);
-            set.free.extend(self.science.prior.to_free(&drawn).map_err(wrong)?);
+            let mut point = [0.0; MOST_FREE];
+            let point = &mut point[..self.science.free.len()];
+            self.science.prior.to_free(&drawn, stream.uniform(), point).map_err(wrong)?;
+            set.free.extend_from_slice(point);
             parameters.push(drawn);
         }
         let mut flux = vec![0.0; parameters.len() * self.bands];
@@ -117,11 +121,12 @@ impl Simulations {
     ) -> f64 {
         let i = index as usize;
         let mut stream = Stream::new(self.seed, Purpose::Observation, index, epoch);
-        theta.copy_from_slice(&set.free[i * TAU_FREE..(i + 1) * TAU_FREE]);
+        let d = theta.len();
+        theta.copy_from_slice(&set.free[i * d..(i + 1) * d]);
         let stored = &set.flux_njy[i * self.bands..(i + 1) * self.bands];
         let mut scale = 1.0;
         if epoch != HELD_OUT {
-            let (low, high) = self.science.prior.bounds()[0];
+            let (low, high) = self.science.prior.log_mass_formed;
             let log_mass = stream.uniform_in(low, high);
             scale = scalar::exp10(log_mass - theta[0]);
             theta[0] = log_mass;

@@ -1,8 +1,12 @@
 //! Stage fit: posterior draws of every pixel of a tile of whole blocks.
+//!
+//! Pixels go through block by block. The draws of a block are packed together
+//! ([`outshine_catalogue::packing`]): what is stored and what is summed are the
+//! same rounded numbers; summaries come from the draws as they were made.
 
 use super::blocks::{self, Block, SUMMED};
-use super::draws::{Drawer, Draws, PARAMETERS, position};
-use super::field::{CHUNK_BLOCKS, field_file, truth_file};
+use super::draws::{self, Drawer, Draws, position};
+use super::field::{CHUNK_BLOCKS, GALAXIES, field_file, truth_file};
 use super::{Job, Outcome, StageError, compute, model, table, upstream};
 use arrow::array::{
     Array, ArrayRef, Float32Array, Float32Builder, Int32Array, Int64Array, UInt32Array,
@@ -10,12 +14,15 @@ use arrow::array::{
 use arrow::datatypes::UInt32Type;
 use bytes::Bytes;
 use outshine_catalogue::interval::{Interval, rank};
+use outshine_catalogue::packing::{self, Packer};
+use outshine_kernels::quantile::Selection;
 use outshine_kernels::random::{Purpose, Stream};
 use outshine_npe::Object;
 use outshine_schemas::campaign::KeepDraws;
-use outshine_schemas::tables::{TAU_PARAMETERS, blocks as blocks_schema, samples, summaries};
+use outshine_schemas::tables::{blocks as blocks_schema, samples, summaries};
 use outshine_schemas::task::{Shard, Stage};
 use outshine_store::parquet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Posterior draws.
@@ -24,6 +31,9 @@ pub const SAMPLES: &str = "samples.parquet";
 pub const SUMMARIES: &str = "summaries.parquet";
 /// Sums over blocks.
 pub const BLOCKS: &str = "blocks.parquet";
+
+/// Minor key of the stream of a galaxy's redshifts; 0 is that of its draws.
+const REDSHIFT_DRAWS: u64 = 1;
 
 /// Pixels that the network sees together.
 const TOGETHER: usize = 64;
@@ -66,8 +76,55 @@ pub async fn run(job: &Job) -> Result<Outcome, StageError> {
         };
         read(job, &name, bytes, truth, shard, &mut pixels)?;
     }
+    let mut redshifts = BTreeMap::new();
+    if pixels.iter().any(|p| p.flags == 0 && p.redshift.is_nan()) {
+        let bytes = upstream::file(job, field, GALAXIES).await?;
+        redshifts = draw_redshifts(job, &trained, bytes)?;
+    }
     let job = job.clone();
-    compute(move || fit(&job, &trained, &pixels)).await
+    compute(move || fit(&job, &trained, &pixels, &redshifts)).await
+}
+
+/// Equally probable redshifts of the galaxies of unknown redshift.
+pub type Redshifts = BTreeMap<i64, Vec<f64>>;
+
+/// Draws the redshifts of galaxies from the fit to each as one object.
+pub fn draw_redshifts(
+    job: &Job,
+    trained: &model::Trained,
+    galaxies: Bytes,
+) -> Result<Redshifts, StageError> {
+    let campaign = &job.campaign.campaign;
+    let table = parquet::decode(GALAXIES, galaxies, None)?;
+    let (id, redshift) = (table.int64("galaxy_id")?, table.float64("redshift")?);
+    let (flux, err) = photometry(&table, &campaign.bands)?;
+    let mut all = Redshifts::new();
+    for row in (0..table.rows()).filter(|&row| redshift.is_null(row)) {
+        let flux: Vec<f32> = flux.iter().map(|c| c.value(row)).collect();
+        let err: Vec<f32> = err.iter().map(|c| c.value(row)).collect();
+        if err.iter().all(|e| *e <= 0.0) {
+            continue; // No pixel to fit.
+        }
+        let galaxy = id.value(row);
+        let mut stream =
+            Stream::new(campaign.seed, Purpose::IntegratedDraw, galaxy as u64, REDSHIFT_DRAWS);
+        let n = campaign.fit.redshifts as usize;
+        let drawn = draws::redshifts(&trained.sampler, (&flux, &err), n, &mut stream)?;
+        if let Some(drawn) = drawn {
+            all.insert(galaxy, drawn);
+        }
+    }
+    Ok(all)
+}
+
+/// Columns of fluxes and of errors, band after band.
+type Photometry = (Vec<Float32Array>, Vec<Float32Array>);
+
+fn photometry(table: &outshine_store::Table, bands: &[String]) -> Result<Photometry, StageError> {
+    let of = |kind: &str| -> Result<Vec<Float32Array>, StageError> {
+        bands.iter().map(|b| Ok(table.float32(&format!("{kind}_njy_{b}"))?)).collect()
+    };
+    Ok((of("flux")?, of("err")?))
 }
 
 fn read(
@@ -88,11 +145,7 @@ fn read(
     let redshift = table.float64("redshift")?;
     let snr = table.float32("mean_snr")?;
     let flags = table.number::<UInt32Type>("flags")?;
-    let photometry = |kind: &str| -> Result<Vec<Float32Array>, StageError> {
-        let bands = job.campaign.campaign.bands.iter();
-        bands.map(|b| Ok(table.float32(&format!("{kind}_njy_{b}"))?)).collect()
-    };
-    let (flux, err) = (photometry("flux")?, photometry("err")?);
+    let (flux, err) = photometry(&table, &job.campaign.campaign.bands)?;
     for row in 0..table.rows() {
         let number = u64::from(block.value(row));
         inside.push(number >= shard.start && number < shard.end);
@@ -115,7 +168,8 @@ fn read(
     let Some(truth) = truth else { return Ok(()) };
     let mut next = start;
     let table = parquet::decode(name, truth, None)?;
-    let columns: Result<Vec<_>, _> = TAU_PARAMETERS.iter().map(|p| table.float64(p.0)).collect();
+    let names = job.science.reported.iter();
+    let columns: Result<Vec<_>, _> = names.map(|name| table.float64(name)).collect();
     let columns = columns?;
     for row in 0..table.rows() {
         if inside[row] {
@@ -126,54 +180,60 @@ fn read(
     Ok(())
 }
 
-fn fit(job: &Job, trained: &model::Trained, pixels: &[Pixel]) -> Result<Outcome, StageError> {
+fn fit(
+    job: &Job,
+    trained: &model::Trained,
+    pixels: &[Pixel],
+    redshifts: &Redshifts,
+) -> Result<Outcome, StageError> {
     let campaign = &job.campaign.campaign;
     let n = campaign.fit.draws as usize;
+    let names = job.science.reported;
     let kept: Vec<&str> = match campaign.fit.keep {
-        KeepDraws::All => TAU_PARAMETERS.iter().map(|p| p.0).collect(),
+        KeepDraws::All => names.to_vec(),
         KeepDraws::Masses => SUMMED.iter().map(|s| s.0).collect(),
         KeepDraws::None => Vec::new(),
     };
-    let mut drawer = Drawer::new(&job.science, &trained.sampler);
-    let mut network = drawer.see(&[])?;
-    let mut next = 0;
-    let mut stored: Vec<Vec<f32>> = vec![Vec::new(); PARAMETERS];
-    let mut fitted: Vec<&Pixel> = Vec::new();
-    let mut tile: Vec<Block> = Vec::new();
-    let mut summary = Summaries::new(pixels.iter().any(|p| p.truth.is_some()));
-    for (done, pixel) in pixels.iter().enumerate() {
-        if done % TOGETHER == 0 {
-            let group = pixels[done..].iter().take(TOGETHER).filter(|p| p.flags == 0);
-            let objects: Vec<Object<'_>> = group.map(Pixel::object).collect();
-            network = drawer.see(&objects)?;
-            next = 0;
+    let with_truth = pixels.iter().any(|p| p.truth.is_some());
+    let mut tile = Tile {
+        drawer: Drawer::new(&job.science, &trained.sampler),
+        seed: campaign.seed,
+        names,
+        redshifts,
+        n,
+        selection: Selection::default(),
+        packer: Packer::default(),
+        draws: vec![Vec::new(); names.len()],
+        intervals: vec![Vec::new(); names.len()],
+        summary: Summaries::new(names.len(), with_truth),
+    };
+    let mut stored: Vec<Vec<f32>> = vec![Vec::new(); kept.len()];
+    let (mut fitted, mut row_groups) = (Vec::new(), Vec::new());
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut done = 0;
+    for members in pixels.chunk_by(|a, b| a.block == b.block) {
+        let fraction = done as f64 / pixels.len() as f64;
+        job.board.tell(&job.task.id, fraction, format!("{done} of {} pixels", pixels.len()));
+        done += members.len();
+        let fit: Vec<&Pixel> = members.iter().filter(|p| p.flags == 0).collect();
+        tile.draw(&fit)?;
+        tile.summarise(members);
+        let (order, groups) = tile.pack(&kept)?;
+        let mut block = Block::new(members[0].block, members[0].galaxy_id, n, campaign.bands.len());
+        block.available = members.len() as u32;
+        for (i, pixel) in fit.iter().enumerate() {
+            let own = SUMMED.map(|(name, _)| &tile.of(name)[i * n..(i + 1) * n]);
+            let truth = pixel.truth.as_ref().map(|t| SUMMED.map(|(name, _)| t[position(names, name)]));
+            block.add_pixel(own, &pixel.flux_njy, &pixel.err_njy, truth);
         }
-        if tile.last().is_none_or(|b| b.block != pixel.block) {
-            tile.push(Block::new(pixel.block, pixel.galaxy_id, n, campaign.bands.len()));
-            let fraction = done as f64 / pixels.len() as f64;
-            job.board.tell(&job.task.id, fraction, format!("{done} of {} pixels", pixels.len()));
-        }
-        let block = tile.last_mut().expect("just made");
-        block.available += 1;
-        if pixel.flags != 0 {
-            summary.leave_out();
-            continue;
-        }
-        let place = (u64::from(pixel.y as u32) << 32) | u64::from(pixel.x as u32);
-        let mut stream = Stream::new(campaign.seed, Purpose::Draw, pixel.galaxy_id as u64, place);
-        let (flux, err) = (&pixel.flux_njy, &pixel.err_njy);
-        let draws = drawer.draw(&network, next, pixel.redshift, n, &mut stream)?;
-        next += 1;
-        let truth =
-            pixel.truth.as_ref().map(|t| SUMMED.map(|(parameter, _)| t[position(parameter)]));
-        block.add_pixel(&draws, flux, err, truth);
-        summary.add(&draws, pixel.truth.as_deref());
-        for (column, (name, _, _)) in TAU_PARAMETERS.iter().enumerate() {
-            if kept.contains(name) {
-                stored[column].extend_from_slice(&draws.values[column]);
+        blocks.push(block);
+        for (stored, name) in stored.iter_mut().zip(&kept) {
+            for &i in &order {
+                stored.extend_from_slice(&tile.of(name)[i * n..(i + 1) * n]);
             }
         }
-        fitted.push(pixel);
+        fitted.extend(order.iter().map(|&i| fit[i]));
+        row_groups.extend(groups);
     }
 
     let mut about = job.science.provenance.clone();
@@ -183,29 +243,140 @@ fn fit(job: &Job, trained: &model::Trained, pixels: &[Pixel]) -> Result<Outcome,
     let (bytes, rows) = table::encode(
         "blocks/1",
         blocks_schema(&campaign.bands, n),
-        blocks::columns(&tile, n)?,
+        blocks::columns(&blocks, n)?,
         &about,
     )?;
     outcome.file(BLOCKS, bytes, rows);
     if !kept.is_empty() {
         let mut columns = key_columns(&fitted);
-        for (column, (name, _, _)) in TAU_PARAMETERS.iter().enumerate() {
-            if kept.contains(name) {
-                columns.push(table::list_f32(std::mem::take(&mut stored[column]), n)?);
-            }
+        for stored in stored {
+            columns.push(table::list_f32(stored, n)?);
         }
-        let (bytes, rows) = table::encode("samples/1", samples(&kept, n), columns, &about)?;
+        let schema = samples(&kept, n);
+        let (bytes, rows) = table::encode_packed("samples/2", schema, columns, &about, &row_groups)?;
         outcome.file(SAMPLES, bytes, rows);
     }
     let all: Vec<&Pixel> = pixels.iter().collect();
     let mut columns = key_columns(&all);
-    let with_truth = summary.truth;
-    columns.extend(summary.finish());
-    let (bytes, rows) = table::encode("summaries/1", summaries(with_truth), columns, &about)?;
+    columns.extend(tile.summary.finish());
+    let schema = summaries(names, with_truth);
+    let (bytes, rows) = table::encode("summaries/1", schema, columns, &about)?;
     outcome.file(SUMMARIES, bytes, rows);
     outcome.fact("pixels", pixels.len());
     outcome.fact("pixels_fitted", fitted.len());
     Ok(outcome)
+}
+
+/// What goes from block to block; its memory is that of one block.
+struct Tile<'a> {
+    drawer: Drawer<'a>,
+    seed: u64,
+    names: &'static [&'static str],
+    redshifts: &'a Redshifts,
+    /// Draws per pixel.
+    n: usize,
+    selection: Selection,
+    packer: Packer,
+    /// Draws of the block's fitted pixels: per parameter [pixels, n].
+    draws: Vec<Vec<f32>>,
+    /// Their intervals: per parameter [pixels].
+    intervals: Vec<Vec<Interval>>,
+    summary: Summaries,
+}
+
+impl Tile<'_> {
+    /// The block's draws of a parameter.
+    fn of(&self, name: &str) -> &[f32] {
+        &self.draws[position(self.names, name)]
+    }
+
+    /// Draws the pixels of a block.
+    fn draw(&mut self, pixels: &[&Pixel]) -> Result<(), StageError> {
+        self.draws.iter_mut().for_each(Vec::clear);
+        self.intervals.iter_mut().for_each(Vec::clear);
+        for group in pixels.chunks(TOGETHER) {
+            let known = group.iter().filter(|p| !p.redshift.is_nan());
+            let objects: Vec<Object<'_>> = known.map(|p| p.object()).collect();
+            let network = self.drawer.see(&objects)?;
+            let mut next = 0;
+            for pixel in group {
+                let place = (u64::from(pixel.y as u32) << 32) | u64::from(pixel.x as u32);
+                let galaxy = pixel.galaxy_id as u64;
+                let mut stream = Stream::new(self.seed, Purpose::Draw, galaxy, place);
+                let draws = if pixel.redshift.is_nan() {
+                    self.draw_over(pixel, &mut stream)?
+                } else {
+                    next += 1;
+                    self.drawer.draw(&network, next - 1, pixel.redshift, self.n, &mut stream)?
+                };
+                for (p, values) in draws.columns().enumerate() {
+                    self.draws[p].extend_from_slice(values);
+                    self.intervals[p].push(Interval::of_f32(values, &mut self.selection));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn draw_over(&mut self, pixel: &Pixel, stream: &mut Stream) -> Result<Draws, StageError> {
+        let redshifts = self.redshifts.get(&pixel.galaxy_id).ok_or_else(|| {
+            StageError::Permanent(format!(
+                "galaxy {} has no redshift, and the model cannot fit one",
+                pixel.galaxy_id
+            ))
+        })?;
+        self.drawer.draw_over(&pixel.flux_njy, &pixel.err_njy, redshifts, self.n, stream)
+    }
+
+    /// Adds the summaries of all pixels of the block.
+    fn summarise(&mut self, members: &[Pixel]) {
+        let mut next = 0;
+        for pixel in members {
+            if pixel.flags != 0 {
+                self.summary.leave_out();
+                continue;
+            }
+            for p in 0..self.names.len() {
+                let draws = &self.draws[p][next * self.n..(next + 1) * self.n];
+                let truth = pixel.truth.as_ref().map(|t| t[p]);
+                self.summary.add(p, self.intervals[p][next], draws, truth);
+            }
+            next += 1;
+        }
+    }
+
+    /// Rounds the block's draws of all that is stored or summed. Returns the
+    /// order in which pixels are stored, and the sizes of their groups.
+    fn pack(&mut self, kept: &[&str]) -> Result<(Vec<usize>, Vec<usize>), StageError> {
+        let masses = &self.intervals[position(self.names, SUMMED[1].0)];
+        let medians: Vec<f64> = masses.iter().map(|i| i.p50).collect();
+        let order = packing::order(&medians);
+        let n = self.n;
+        let mut sizes = Vec::new();
+        let (mut group, mut sigmas) = (Vec::new(), Vec::new());
+        for range in packing::groups(order.len()) {
+            let members = &order[range];
+            sizes.push(members.len());
+            for (p, name) in self.names.iter().enumerate() {
+                if !kept.contains(name) && !SUMMED.iter().any(|s| s.0 == *name) {
+                    continue;
+                }
+                group.clear();
+                sigmas.clear();
+                for &i in members {
+                    let draws = &self.draws[p][i * n..(i + 1) * n];
+                    group.extend_from_slice(draws);
+                    sigmas.push(packing::sigma(draws, &self.intervals[p][i]));
+                }
+                let packed = self.packer.pack(&mut group, &sigmas);
+                packed.map_err(|e| StageError::Permanent(format!("`{name}`: {e}")))?;
+                for (&i, packed) in members.iter().zip(group.chunks_exact(n)) {
+                    self.draws[p][i * n..(i + 1) * n].copy_from_slice(packed);
+                }
+            }
+        }
+        Ok((order, sizes))
+    }
 }
 
 fn key_columns(pixels: &[&Pixel]) -> Vec<ArrayRef> {
@@ -220,34 +391,32 @@ fn key_columns(pixels: &[&Pixel]) -> Vec<ArrayRef> {
 
 /// Columns of the summaries, in the making.
 struct Summaries {
-    truth: bool,
+    width: usize,
     columns: Vec<Float32Builder>,
 }
 
 impl Summaries {
-    fn new(truth: bool) -> Self {
+    fn new(parameters: usize, truth: bool) -> Self {
         let width = if truth { 5 } else { 3 };
-        let columns = (0..PARAMETERS * width).map(|_| Float32Builder::new()).collect();
-        Self { truth, columns }
+        let columns = (0..parameters * width).map(|_| Float32Builder::new()).collect();
+        Self { width, columns }
     }
 
     fn leave_out(&mut self) {
         self.columns.iter_mut().for_each(Float32Builder::append_null);
     }
 
-    fn add(&mut self, draws: &Draws, truth: Option<&[f64]>) {
-        let width = if self.truth { 5 } else { 3 };
-        for (p, values) in draws.values.iter().enumerate() {
-            let mut values: Vec<f64> = values.iter().map(|&v| f64::from(v)).collect();
-            let interval = Interval::of(&mut values);
-            let columns = &mut self.columns[p * width..(p + 1) * width];
-            columns[0].append_value(interval.p16 as f32);
-            columns[1].append_value(interval.p50 as f32);
-            columns[2].append_value(interval.p84 as f32);
-            if self.truth {
-                columns[3].append_option(truth.map(|t| t[p] as f32));
-                columns[4].append_option(truth.map(|t| rank(&values, t[p]) as f32));
-            }
+    fn add(&mut self, p: usize, interval: Interval, draws: &[f32], truth: Option<f64>) {
+        let columns = &mut self.columns[p * self.width..(p + 1) * self.width];
+        columns[0].append_value(interval.p16 as f32);
+        columns[1].append_value(interval.p50 as f32);
+        columns[2].append_value(interval.p84 as f32);
+        if let [_, _, _, value, place] = columns {
+            value.append_option(truth.map(|t| t as f32));
+            place.append_option(truth.map(|t| {
+                let draws: Vec<f64> = draws.iter().map(|&v| f64::from(v)).collect();
+                rank(&draws, t) as f32
+            }));
         }
     }
 

@@ -52,7 +52,9 @@ pub async fn run(job: &Job) -> Result<Outcome, StageError> {
     upstream::check_inputs(job).await?;
     let trained = model::load(job).await?;
     let field = upstream::commits_over(job, Stage::Field, None).await?.remove(0);
-    let galaxies = galaxies(job, upstream::file(job, &field, GALAXIES).await?)?;
+    let file = upstream::file(job, &field, GALAXIES).await?;
+    let galaxies = galaxies(job, file.clone())?;
+    let redshifts = fit::draw_redshifts(job, &trained, file)?;
     let first = galaxies.first().map_or(0, |g| g.blocks.start);
     let last = galaxies.last().map_or(0, |g| g.blocks.end);
     let range = Shard { start: first, end: last };
@@ -63,7 +65,7 @@ pub async fn run(job: &Job) -> Result<Outcome, StageError> {
         all.extend(blocks::read(&table, &job.campaign.campaign.bands)?);
     }
     let job = job.clone();
-    compute(move || reduce(&job, &trained, &galaxies, &all)).await
+    compute(move || reduce(&job, &trained, &galaxies, &redshifts, &all)).await
 }
 
 fn galaxies(job: &Job, bytes: bytes::Bytes) -> Result<Vec<Galaxy>, StageError> {
@@ -101,12 +103,14 @@ fn reduce(
     job: &Job,
     trained: &model::Trained,
     galaxies: &[Galaxy],
+    redshifts: &fit::Redshifts,
     all: &[Block],
 ) -> Result<Outcome, StageError> {
     let mut drawer = Drawer::new(&job.science, &trained.sampler);
     let mut rows = Vec::with_capacity(galaxies.len());
     for galaxy in galaxies {
-        rows.push(row(job, &mut drawer, galaxy, all)?);
+        let unknown = redshifts.get(&galaxy.galaxy_id).map(Vec::as_slice);
+        rows.push(row(job, &mut drawer, galaxy, unknown, all)?);
     }
     let digest = trained.digest.as_str();
     let mut columns: Vec<ArrayRef> = vec![
@@ -144,7 +148,14 @@ fn reduce(
     Ok(outcome)
 }
 
-fn row(job: &Job, drawer: &mut Drawer, galaxy: &Galaxy, all: &[Block]) -> Result<Row, StageError> {
+/// `unknown`: equally probable redshifts, where none is known.
+fn row(
+    job: &Job,
+    drawer: &mut Drawer,
+    galaxy: &Galaxy,
+    unknown: Option<&[f64]>,
+    all: &[Block],
+) -> Result<Row, StageError> {
     let campaign = &job.campaign.campaign;
     let draws = campaign.fit.draws as usize;
     let mut whole = Block::new(0, galaxy.galaxy_id, draws, campaign.bands.len());
@@ -168,6 +179,7 @@ fn row(job: &Job, drawer: &mut Drawer, galaxy: &Galaxy, all: &[Block]) -> Result
     }
     let (low, high) = job.science.prior.redshift_range();
     let mut bits = match galaxy.redshift {
+        None if unknown.is_some() => flags::REDSHIFT_FITTED,
         None => flags::NO_REDSHIFT,
         Some(z) if !(low..=high).contains(&z) => flags::REDSHIFT_OUT_OF_RANGE,
         Some(_) => 0,
@@ -176,10 +188,10 @@ fn row(job: &Job, drawer: &mut Drawer, galaxy: &Galaxy, all: &[Block]) -> Result
         bits |= flags::PIXELS_LEFT_OUT;
     }
     let mut quantities = [Quantity::default(); 3];
-    let Some(redshift) = galaxy.redshift.filter(|_| whole.used > 0) else {
+    if whole.used == 0 {
         bits |= flags::NO_FITTED_PIXELS;
         return Ok(Row { used: 0, bands: 0, quantities, flags: bits });
-    };
+    }
     for (i, quantity) in quantities.iter_mut().enumerate() {
         let mut log = whole.sums[i].log10();
         quantity.truth = whole.truth[i].map(scalar::log10);
@@ -197,8 +209,17 @@ fn row(job: &Job, drawer: &mut Drawer, galaxy: &Galaxy, all: &[Block]) -> Result
     }
     let mut stream =
         Stream::new(campaign.seed, Purpose::IntegratedDraw, galaxy.galaxy_id as u64, 0);
-    let object = Object { flux: &flux, err: &err, redshift };
-    let one = drawer.draw_one(&object, draws, &mut stream)?;
+    let one = match (galaxy.redshift, unknown) {
+        (Some(redshift), _) => {
+            drawer.draw_one(&Object { flux: &flux, err: &err, redshift }, draws, &mut stream)?
+        }
+        (None, Some(unknown)) => drawer.draw_over(&flux, &err, unknown, draws, &mut stream)?,
+        (None, None) => {
+            let id = galaxy.galaxy_id;
+            let problem = format!("galaxy {id} was fitted without any redshift");
+            return Err(StageError::Permanent(problem));
+        }
+    };
     for (quantity, (parameter, _)) in quantities.iter_mut().zip(SUMMED) {
         let mut values: Vec<f64> = one.of(parameter).iter().map(|&v| f64::from(v)).collect();
         quantity.integrated_rank = quantity.truth.map(|t| rank(&values, t));

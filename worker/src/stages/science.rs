@@ -4,9 +4,10 @@ use super::StageError;
 use outshine_npe::diagnostics::Tolerance;
 use outshine_npe::{Coordinates, FeatureSpec, Target, TrainConfig};
 use outshine_schemas::campaign::{Campaign, Section};
+use outshine_schemas::tables::{DIRICHLET_REPORTED, TAU_REPORTED};
 use outshine_sps::mock::MockField;
 use outshine_sps::{
-    Basis, Components, Conditions, Coverage, FilterSet, ForwardModel, ModelOptions, NoiseModel,
+    Basis, Components, Conditions, Coverage, Deriver, FilterSet, ForwardModel, ModelOptions, NoiseModel,
     Prior, RedshiftGrid, SfhFamily, SspLibrary,
 };
 use serde::de::DeserializeOwned;
@@ -31,6 +32,12 @@ pub struct Science {
     pub tolerance: Tolerance,
     /// The mock to fit, if that is what is fitted.
     pub mock: Option<MockField>,
+    /// Names of the free coordinates.
+    pub free: &'static [&'static str],
+    /// Names of what is reported.
+    pub reported: &'static [&'static str],
+    /// From free coordinates to what follows from them.
+    pub deriver: Deriver,
     /// What the estimator is of: free coordinates, redshifts, features of a pixel.
     pub target: Target,
     /// What results were made with: written into every product.
@@ -55,10 +62,11 @@ impl Science {
         let options: ModelOptions = section("model", &model)?;
         let prior: Prior = section("prior", &campaign.prior)?;
         prior.validate().map_err(in_section("prior"))?;
-        if prior.sfh != SfhFamily::Tau {
-            let problem = "`sfh`: the estimator of a campaign is that of the tau family".to_owned();
-            return Err(StageError::Campaign { section: "prior", problem });
-        }
+        let free = prior.free_names().map_err(in_section("prior"))?;
+        let reported = match prior.sfh {
+            SfhFamily::Dirichlet => DIRICHLET_REPORTED,
+            _ => TAU_REPORTED,
+        };
         let coverage: Coverage = section("coverage", &campaign.coverage)?;
         coverage.validate().map_err(in_section("coverage"))?;
         let noise = if campaign.noise.is_empty() {
@@ -95,8 +103,10 @@ impl Science {
             ForwardModel::new(library, filters, options.clone()).map_err(in_section("model"))?;
         forward.check_components(Components::Full).map_err(in_section("model"))?;
 
-        let (low, high) = prior.bounds().into_iter().unzip();
-        let names = Prior::FREE.map(str::to_owned).to_vec();
+        let bounds = prior.free_bounds().map_err(in_section("prior"))?;
+        let (low, high) = bounds.into_iter().unzip();
+        let names = free.iter().map(|&name| name.to_owned()).collect();
+        let deriver = Deriver::new(&forward, &prior).map_err(in_section("prior"))?;
         let coordinates = Coordinates::new(names, low, high)?;
         let nominal = Conditions::nominal(&noise);
         let sigma = (0..bands.len()).map(|b| noise.sigma_njy(b, 0.0, &nominal)).collect();
@@ -120,6 +130,9 @@ impl Science {
             train,
             tolerance,
             mock,
+            free,
+            reported,
+            deriver,
             target: Target { coordinates, redshift: prior.redshift_range(), features },
             prior,
             provenance,

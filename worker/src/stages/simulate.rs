@@ -3,7 +3,7 @@
 use super::{Job, Outcome, StageError, compute, table};
 use arrow::array::{ArrayRef, Float64Array, UInt64Array};
 use outshine_kernels::random::{Purpose, Stream};
-use outshine_schemas::tables::{TAU_FREE, simulations};
+use outshine_schemas::tables::simulations;
 use std::sync::Arc;
 
 /// The simulations of one shard.
@@ -22,12 +22,14 @@ pub fn simulate(job: &Job) -> Result<Outcome, StageError> {
     let shard = job.task.shard;
     let count = shard.len() as usize;
     let mut parameters = Vec::with_capacity(count);
-    let mut free: [Vec<f64>; TAU_FREE] = std::array::from_fn(|_| Vec::with_capacity(count));
+    let mut free: Vec<Vec<f64>> = vec![Vec::with_capacity(count); science.free.len()];
+    let mut point = vec![0.0; science.free.len()];
     for index in shard.start..shard.end {
         let mut stream = Stream::new(seed, Purpose::Simulation, index, 0);
         let drawn = science.prior.draw(&mut stream);
-        for (column, value) in free.iter_mut().zip(science.prior.to_free(&drawn)?) {
-            column.push(value);
+        science.prior.to_free(&drawn, stream.uniform(), &mut point)?;
+        for (column, value) in free.iter_mut().zip(&point) {
+            column.push(*value);
         }
         parameters.push(drawn);
     }
@@ -45,7 +47,7 @@ pub fn simulate(job: &Job) -> Result<Outcome, StageError> {
         columns.push(Arc::new(Float64Array::from_iter_values(of_band)));
     }
     let (bytes, count) =
-        table::encode("simulations/1", simulations(bands), columns, &science.provenance)?;
+        table::encode("simulations/1", simulations(science.free, bands), columns, &science.provenance)?;
     let mut outcome = Outcome::default();
     outcome.file(SIMULATIONS, bytes, count);
     outcome.fact("simulations", count);

@@ -27,6 +27,23 @@ pub fn encode(
     encode_batches(kind, &schema, &[batch], about)
 }
 
+/// As [`encode`], for draws that were packed: `row_groups` are the rows of
+/// each group of pixels that share numbers.
+pub fn encode_packed(
+    kind: &str,
+    schema: Schema,
+    columns: Vec<ArrayRef>,
+    about: &BTreeMap<String, String>,
+    row_groups: &[usize],
+) -> Result<(Bytes, u64), StageError> {
+    let schema = Arc::new(schema);
+    let batch = RecordBatch::try_new(schema.clone(), columns)?;
+    let units = units(&schema)?;
+    let metadata = metadata(kind, &units, about);
+    let rows = batch.num_rows() as u64;
+    Ok((parquet::encode_shared(&schema, &[batch], &metadata, row_groups)?, rows))
+}
+
 /// As [`encode`], from batches.
 pub fn encode_batches(
     kind: &str,
@@ -34,18 +51,32 @@ pub fn encode_batches(
     batches: &[RecordBatch],
     about: &BTreeMap<String, String>,
 ) -> Result<(Bytes, u64), StageError> {
+    let units = units(schema)?;
+    let metadata = metadata(kind, &units, about);
+    let rows = batches.iter().map(|b| b.num_rows() as u64).sum();
+    let bytes = parquet::encode(schema, batches, &metadata, ROW_GROUP)?;
+    Ok((bytes, rows))
+}
+
+/// Units of the columns, as JSON.
+fn units(schema: &Schema) -> Result<String, StageError> {
     let units: BTreeMap<&str, &str> = schema
         .fields()
         .iter()
         .filter_map(|f| Some((f.name().as_str(), f.metadata().get("unit")?.as_str())))
         .collect();
-    let units = serde_json::to_string(&units)
-        .map_err(|e| StageError::Permanent(format!("units are no JSON: {e}")))?;
-    let mut metadata: Vec<(&str, &str)> = vec![(TABLE_KEY, kind), (UNITS_KEY, &units)];
+    serde_json::to_string(&units)
+        .map_err(|e| StageError::Permanent(format!("units are no JSON: {e}")))
+}
+
+fn metadata<'a>(
+    kind: &'a str,
+    units: &'a str,
+    about: &'a BTreeMap<String, String>,
+) -> Vec<(&'a str, &'a str)> {
+    let mut metadata: Vec<(&str, &str)> = vec![(TABLE_KEY, kind), (UNITS_KEY, units)];
     metadata.extend(about.iter().map(|(k, v)| (k.as_str(), v.as_str())));
-    let rows = batches.iter().map(|b| b.num_rows() as u64).sum();
-    let bytes = parquet::encode(schema, batches, &metadata, ROW_GROUP)?;
-    Ok((bytes, rows))
+    metadata
 }
 
 /// A column of single-precision lists, all of `width` values.

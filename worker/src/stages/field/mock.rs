@@ -1,7 +1,7 @@
 //! A field whose truth is known.
 
 use super::Pixel;
-use crate::stages::draws::complete;
+use crate::stages::draws::truth;
 use crate::stages::{Job, StageError, parallel};
 use outshine_kernels::random::{Purpose, Stream};
 use outshine_sps::Components;
@@ -35,7 +35,8 @@ pub fn pixels(job: &Job) -> Result<Vec<Pixel>, StageError> {
             let (mut flux_njy, mut err_njy) = (vec![0.0; bands], vec![0.0; bands]);
             let noise = &science.noise;
             noise.observe(&noiseless, &conditions, &mut stream, &mut flux_njy, &mut err_njy);
-            let free = science.prior.to_free(&pixel.parameters)?;
+            let mut free = vec![0.0; science.free.len()];
+            science.prior.to_free(&pixel.parameters, stream.uniform(), &mut free)?;
             Ok(Pixel {
                 galaxy_id: galaxy.galaxy_id,
                 x: pixel.x,
@@ -43,7 +44,7 @@ pub fn pixels(job: &Job) -> Result<Vec<Pixel>, StageError> {
                 redshift: Some(galaxy.redshift),
                 flux_njy,
                 err_njy,
-                truth: Some(complete(&free, &pixel.parameters, &derived).to_vec()),
+                truth: Some(truth(science, &free, &pixel.parameters, &derived)),
             })
         },
     )

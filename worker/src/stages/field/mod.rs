@@ -8,7 +8,8 @@ use super::calibrate::{mean_snr, snr_positions};
 use super::{Job, Outcome, StageError, compute, table};
 use arrow::array::{ArrayRef, Float32Array, Float64Array, Int32Array, Int64Array, UInt32Array};
 use outshine_schemas::flags;
-use outshine_schemas::tables::{BLOCK_PIXELS, TAU_PARAMETERS, field, galaxies, truth};
+use outshine_catalogue::integrated::{self, BandSum};
+use outshine_schemas::tables::{BLOCK_PIXELS, field, galaxies, truth};
 use std::sync::Arc;
 
 /// Fewer observed bands than this are not fitted: the model is never trained
@@ -41,6 +42,9 @@ struct Galaxy<'a> {
     pixels: u32,
     first_block: u32,
     blocks: u32,
+    /// Sums of the pixels to fit, nJy per band; error 0: not summed.
+    flux_njy: Vec<f32>,
+    err_njy: Vec<f32>,
 }
 
 /// Blocks per file of pixels: a tile reads the files it overlaps, not all.
@@ -92,7 +96,8 @@ fn pixel_flags(job: &Job, pixel: &Pixel, snr: f64) -> u32 {
     }
     let (low, high) = job.science.prior.redshift_range();
     match pixel.redshift {
-        None => bits |= flags::NO_REDSHIFT,
+        None if job.science.train.redshift_hidden == 0 => bits |= flags::NO_REDSHIFT,
+        None => {}
         Some(z) if !(low..=high).contains(&z) => bits |= flags::REDSHIFT_OUT_OF_RANGE,
         Some(_) => {}
     }
@@ -112,6 +117,8 @@ fn tables(job: &Job, mut pixels: Vec<Pixel>) -> Result<Outcome, StageError> {
     let mut next_block = 0u32;
     for members in pixels.chunk_by(|a, b| a.galaxy_id == b.galaxy_id) {
         let n = members.len();
+        let own = &bits[blocks.len()..blocks.len() + n];
+        let (flux_njy, err_njy) = sum(members, own, campaign.bands.len());
         let count = n.div_ceil(BLOCK_PIXELS) as u32;
         blocks.extend((0..n).map(|rank| next_block + (rank / BLOCK_PIXELS) as u32));
         let mean = |of: fn(&Pixel) -> i32| {
@@ -124,6 +131,8 @@ fn tables(job: &Job, mut pixels: Vec<Pixel>) -> Result<Outcome, StageError> {
             pixels: n as u32,
             first_block: next_block,
             blocks: count,
+            flux_njy,
+            err_njy,
         });
         next_block += count;
     }
@@ -152,12 +161,13 @@ fn tables(job: &Job, mut pixels: Vec<Pixel>) -> Result<Outcome, StageError> {
         outcome.file(&field_file(number), bytes, rows);
         if members.iter().any(|p| p.truth.is_some()) {
             let mut columns = key_columns(members);
-            for t in 0..TAU_PARAMETERS.len() {
+            for t in 0..job.science.reported.len() {
                 let values = members.iter().map(|p| p.truth.as_ref().map_or(f64::NAN, |v| v[t]));
                 columns.push(Arc::new(Float64Array::from_iter_values(values)));
             }
             let about = &job.science.provenance;
-            let (bytes, rows) = table::encode("truth/1", truth(), columns, about)?;
+            let schema = truth(job.science.reported);
+            let (bytes, rows) = table::encode("truth/1", schema, columns, about)?;
             outcome.file(&truth_file(number), bytes, rows);
         }
     }
@@ -168,7 +178,7 @@ fn tables(job: &Job, mut pixels: Vec<Pixel>) -> Result<Outcome, StageError> {
     let count = |of: fn(&Galaxy) -> u32| -> ArrayRef {
         Arc::new(UInt32Array::from_iter_values(galaxy_rows.iter().map(of)))
     };
-    let columns: Vec<ArrayRef> = vec![
+    let mut columns: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from_iter_values(galaxy_rows.iter().map(|g| g.first.galaxy_id))),
         Arc::new(Float64Array::from_iter(galaxy_rows.iter().map(|g| g.first.redshift))),
         galaxy(|g| g.x),
@@ -177,7 +187,14 @@ fn tables(job: &Job, mut pixels: Vec<Pixel>) -> Result<Outcome, StageError> {
         count(|g| g.first_block),
         count(|g| g.blocks),
     ];
-    let (bytes, rows) = table::encode("galaxies/1", galaxies(), columns, &table::plain())?;
+    for b in 0..campaign.bands.len() {
+        let flux = galaxy_rows.iter().map(|g| g.flux_njy[b]);
+        columns.push(Arc::new(Float32Array::from_iter_values(flux)));
+        let err = galaxy_rows.iter().map(|g| g.err_njy[b]);
+        columns.push(Arc::new(Float32Array::from_iter_values(err)));
+    }
+    let schema = galaxies(&campaign.bands);
+    let (bytes, rows) = table::encode("galaxies/2", schema, columns, &table::plain())?;
     outcome.file(GALAXIES, bytes, rows);
 
     outcome.fact("pixels", pixels.len());
@@ -191,6 +208,20 @@ fn tables(job: &Job, mut pixels: Vec<Pixel>) -> Result<Outcome, StageError> {
         }
     }
     Ok(outcome)
+}
+
+/// A galaxy's pixels to fit as one object.
+fn sum(members: &[Pixel], bits: &[u32], bands: usize) -> (Vec<f32>, Vec<f32>) {
+    let mut sums = vec![BandSum::default(); bands];
+    let mut used = 0;
+    for (pixel, _) in members.iter().zip(bits).filter(|(_, bits)| **bits == 0) {
+        used += 1;
+        for (sum, (&f, &e)) in sums.iter_mut().zip(pixel.flux_njy.iter().zip(&pixel.err_njy)) {
+            sum.add_pixel(f, e);
+        }
+    }
+    let (flux, err, _) = integrated::photometry(&sums, used);
+    (flux, err)
 }
 
 fn key_columns(pixels: &[Pixel]) -> Vec<ArrayRef> {

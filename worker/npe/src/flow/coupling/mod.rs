@@ -23,7 +23,7 @@ pub use layout::{Layout, Split};
 pub(crate) use layout::{COUPLING_INPUT_LIMIT, COUPLING_SCALE_LIMIT, MIXTURE_SCALE_LIMIT};
 
 use crate::coordinates::HALF_LN_TAU;
-use outshine_kernels::{lanes, scalar};
+use outshine_kernels::lanes;
 use serde::{Deserialize, Serialize};
 
 /// Size of a density of this kind.
@@ -79,10 +79,11 @@ impl Tails {
     }
 
     /// Probability below z.
+    #[cfg(test)]
     pub(crate) fn below(self, z: f64) -> f64 {
         match self {
-            Self::Normal => scalar::normal_cdf(z),
-            Self::Logistic => scalar::logistic(z),
+            Self::Normal => outshine_kernels::scalar::normal_cdf(z),
+            Self::Logistic => outshine_kernels::scalar::logistic(z),
         }
     }
 }
