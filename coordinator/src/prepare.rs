@@ -3,7 +3,7 @@
 
 use anyhow::Context;
 use bytes::Bytes;
-use outshine_schemas::campaign::{Campaign, ResolvedCampaign};
+use outshine_schemas::campaign::{Campaign, Estimator, MODEL_FILES, ResolvedCampaign};
 use outshine_schemas::digest::Digest;
 use outshine_store::Store;
 use outshine_store::layout::Layout;
@@ -17,9 +17,23 @@ pub async fn prepare(store: &Store, campaign: Campaign) -> anyhow::Result<Resolv
     let pixels = fetch(campaign.field.pixels.as_deref(), "field.pixels").await?;
     let sources = fetch(campaign.field.sources.as_deref(), "field.sources").await?;
     let digest = |bytes: &Option<Bytes>| bytes.as_ref().map(|b| Digest::of(b));
+    let estimator = match &campaign.estimator {
+        Estimator::Folder(folder) => {
+            let file = |name: &str| format!("{}/{name}", folder.trim_end_matches('/'));
+            let [description, weights] = MODEL_FILES.map(file);
+            [
+                fetch(Some(&description), "estimator").await?,
+                fetch(Some(&weights), "estimator").await?,
+            ]
+        }
+        _ => [None, None],
+    };
     let resolved = ResolvedCampaign::new(campaign, digest(&pixels), digest(&sources));
+    let [description, weights] = &estimator;
+    let digests = digest(description).zip(digest(weights)).map(|(a, b)| [a, b]);
+    let resolved = resolved.with_estimator(digests);
     let layout = Layout::new(&resolved.id());
-    for bytes in [pixels, sources].into_iter().flatten() {
+    for bytes in [pixels, sources].into_iter().chain(estimator).flatten() {
         let path = layout.input(&Digest::of(&bytes));
         if !store.exists(&path).await? {
             store.put(&path, bytes).await?;

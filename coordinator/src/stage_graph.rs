@@ -206,7 +206,7 @@ mod tests {
     use std::path::Path;
 
     fn graph() -> StageGraph {
-        let text = "name = \"a\"\n[field]\npixels = \"p\"\n[simulate]\ncount = 10\n\
+        let text = "name = \"a\"\nestimator = \"train\"\n[field]\npixels = \"p\"\n[simulate]\ncount = 10\n\
                     [execution]\nsimulations_per_task = 4\n";
         let campaign = Campaign::parse(text, "a.toml", Path::new("."), &[]).unwrap();
         StageGraph::new(ResolvedCampaign::new(campaign, Some(Digest::of(b"p")), None))

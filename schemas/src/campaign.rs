@@ -28,6 +28,9 @@ pub struct Campaign {
     pub bands: Vec<String>,
     /// What is fitted.
     pub field: Field,
+    /// Where the estimator comes from.
+    #[serde(default)]
+    pub estimator: Estimator,
     /// Forward model.
     #[serde(default)]
     pub model: Section,
@@ -56,6 +59,42 @@ pub struct Campaign {
     /// changes no result.
     #[serde(default)]
     pub execution: Execution,
+}
+
+/// Files of an estimator: description and weights.
+pub const MODEL_FILES: [&str; 2] = ["model.json", "model.safetensors"];
+
+/// Where the estimator comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum Estimator {
+    /// `shipped`: the one that comes with the program, for the prior's family.
+    #[default]
+    Shipped,
+    /// `train`: simulated for and trained in this campaign.
+    Train,
+    /// A folder (a path or URL) with `model.json` and `model.safetensors`.
+    Folder(String),
+}
+
+impl From<String> for Estimator {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "shipped" => Self::Shipped,
+            "train" => Self::Train,
+            _ => Self::Folder(text),
+        }
+    }
+}
+
+impl From<Estimator> for String {
+    fn from(estimator: Estimator) -> Self {
+        match estimator {
+            Estimator::Shipped => "shipped".into(),
+            Estimator::Train => "train".into(),
+            Estimator::Folder(folder) => folder,
+        }
+    }
 }
 
 /// What is fitted: either the user's pixels or a mock.
@@ -275,6 +314,11 @@ impl Campaign {
                 *path = relative_to(folder, path);
             }
         }
+        if let Some(toml::Value::String(name)) = table.get_mut("estimator")
+            && !["shipped", "train"].contains(&name.as_str())
+        {
+            *name = relative_to(folder, name);
+        }
         for setting in settings {
             apply_setting(&mut table, setting).map_err(|problem| CampaignError::Invalid {
                 file: file.into(),
@@ -412,6 +456,10 @@ pub struct ResolvedCampaign {
     pub pixels: Option<Digest>,
     /// SHA-256 of the source table, stored under `inputs`.
     pub sources: Option<Digest>,
+    /// SHA-256 of description and weights of an estimator by folder, stored
+    /// under `inputs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimator: Option<[Digest; 2]>,
 }
 
 impl ResolvedCampaign {
@@ -424,7 +472,15 @@ impl ResolvedCampaign {
             campaign,
             pixels,
             sources,
+            estimator: None,
         }
+    }
+
+    /// The same with the estimator of a folder.
+    #[must_use]
+    pub fn with_estimator(mut self, digests: Option<[Digest; 2]>) -> Self {
+        self.estimator = digests;
+        self
     }
 
     /// Digest of all that decides the results: everything but where the
@@ -438,6 +494,9 @@ impl ResolvedCampaign {
         plain.campaign.execution = Execution::default();
         plain.campaign.field.pixels = None;
         plain.campaign.field.sources = None;
+        if plain.estimator.is_some() {
+            plain.campaign.estimator = Estimator::Folder(String::new());
+        }
         let value = serde_json::to_value(&plain).expect("a campaign is valid JSON");
         Digest::of(canonical_json(&value).as_bytes())
     }

@@ -21,6 +21,7 @@ use std::time::Duration;
 pub const TINY: &str = r#"
 name = "tiny"
 seed = 7
+estimator = "train"
 
 [field.mock]
 galaxies = 6
@@ -33,8 +34,9 @@ radius_pixels = [3.0, 5.0]
 count = 2000
 
 [train]
-blocks = 2
+blocks = 1
 hidden = 32
+redshift_hidden = 16
 max_epochs = 6
 
 [calibrate]

@@ -2,7 +2,7 @@
 //! same input always gives the same tasks.
 
 use outshine_schemas::FORMAT_VERSION;
-use outshine_schemas::campaign::ResolvedCampaign;
+use outshine_schemas::campaign::{Estimator, ResolvedCampaign};
 use outshine_schemas::digest::Digest;
 use outshine_schemas::outcome::{CommitRecord, StagePlan, chain};
 use outshine_schemas::task::{Shard, Stage, Task};
@@ -42,6 +42,8 @@ pub fn stage(
     };
     let shards = match stage {
         Stage::Field | Stage::Calibrate | Stage::Catalogue => whole(),
+        // Nothing to learn from where nothing is learnt.
+        Stage::Simulate if spec.estimator != Estimator::Train => Vec::new(),
         Stage::Simulate => Shard::cut(spec.simulate.count, spec.execution.simulations_per_task),
         // The first span: its length is that of all that follow.
         Stage::Train => vec![Shard { start: 0, end: spec.execution.epochs_per_task }],

@@ -6,7 +6,8 @@ use serde_json::json;
 use std::path::Path;
 
 fn campaign(settings: &[&str]) -> ResolvedCampaign {
-    let text = "name = \"a\"\n[field]\npixels = \"p\"\n[simulate]\ncount = 100\n";
+    let text =
+        "name = \"a\"\nestimator = \"train\"\n[field]\npixels = \"p\"\n[simulate]\ncount = 100\n";
     let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
     let campaign = Campaign::parse(text, "a.toml", Path::new("."), &settings).unwrap();
     ResolvedCampaign::new(campaign, Some(Digest::of(b"p")), None)

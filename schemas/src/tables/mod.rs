@@ -33,7 +33,11 @@ const PARAMETERS: [Parameter; 17] = [
     ("t50_over_t75", "", "t50 over t75"),
     ("t25", "", "time at which a quarter of the mass had formed, over the age of the universe"),
     ("t50", "", "time at which half of the mass had formed, over the age of the universe"),
-    ("t75", "", "time at which three quarters of the mass had formed, over the age of the universe"),
+    (
+        "t75",
+        "",
+        "time at which three quarters of the mass had formed, over the age of the universe",
+    ),
     ("metallicity", "log10(Z/Zsun)", "stellar and gas metallicity"),
     ("a_v", "mag", "attenuation at 5500 Angstrom"),
     ("log_mass_stellar", "log10(Msun)", "stellar mass surviving, remnants included"),

@@ -43,7 +43,8 @@ fn coupling(dims: usize, context: usize, couplings: usize, hidden: usize) -> Arc
     let (blocks, components, units) = (1, 3, 7);
     // As in a model: the redshift, alone, is logistic.
     let tails = if dims == 1 { Tails::Logistic } else { Tails::Normal };
-    let shape = CouplingShape { dims, context, blocks, hidden, components, couplings, units, tails };
+    let shape =
+        CouplingShape { dims, context, blocks, hidden, components, couplings, units, tails };
     Architecture::Coupling(shape)
 }
 

@@ -107,10 +107,8 @@ fn every_draw_is_in_the_box_and_does_not_depend_on_its_company() {
     ];
     for config in [small(4), small_maf(4)] {
         let sampler = Sampler::new(&model_of(&config, 2));
-        let objects: Vec<Object<'_>> = awkward
-            .iter()
-            .map(|(flux, err)| Object { flux, err, redshift: 1.5 })
-            .collect();
+        let objects: Vec<Object<'_>> =
+            awkward.iter().map(|(flux, err)| Object { flux, err, redshift: 1.5 }).collect();
         let together = sampler.see(&objects).unwrap();
         let mut scratch = Scratch::default();
         for (i, object) in objects.iter().enumerate() {

@@ -133,12 +133,11 @@ fn patience_ends_training_and_the_best_weights_are_kept() {
     let data = Frozen(Linear { n: 60, seed: 3, dims: 2, missing: false });
     let config = TrainConfig { patience: 4, learning_rate: 1e-2, ..small(300) };
     let mut seen = Vec::new();
-    let checkpoint =
-        train_span(&config, &target(2), &data, None, 300, 2, &mut |p| {
-            seen.push(p.validation_loss);
-            ControlFlow::Continue(())
-        })
-        .unwrap();
+    let checkpoint = train_span(&config, &target(2), &data, None, 300, 2, &mut |p| {
+        seen.push(p.validation_loss);
+        ControlFlow::Continue(())
+    })
+    .unwrap();
     assert!(checkpoint.finished());
     assert!(checkpoint.epoch() < 300);
     assert_eq!(checkpoint.epoch(), checkpoint.best_epoch() + 4);
@@ -156,8 +155,7 @@ fn watching_can_stop_a_span() {
     let mut watch = |p: &outshine_npe::Progress| {
         if p.epoch == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let stopped =
-        train_span(&config, &target(1), &data, None, 50, 1, &mut watch).unwrap();
+    let stopped = train_span(&config, &target(1), &data, None, 50, 1, &mut watch).unwrap();
     assert_eq!(stopped.epoch(), 3);
     assert!(!stopped.finished());
 }

@@ -163,7 +163,7 @@ mod tests {
     use std::ops::ControlFlow;
     use std::path::Path;
 
-    const CAMPAIGN: &str = "name = \"c\"\nbands = [\"f115w\", \"f200w\", \"f277w\", \
+    const CAMPAIGN: &str = "name = \"c\"\nestimator = \"train\"\nbands = [\"f115w\", \"f200w\", \"f277w\", \
         \"f356w\", \"f444w\"]\n[field.mock]\n[simulate]\ncount = 6000\n\
         [train]\nblocks = 3\nhidden = 48\nmax_epochs = 25\n[calibrate]\ncount = 600\ndraws = 199\n";
 

@@ -85,11 +85,7 @@ fn join(job: &Job, rows: &[RecordBatch], pixels: &[Vec<Case>]) -> Result<Outcome
     Ok(outcome)
 }
 
-fn pixel_cases(
-    table: &Table,
-    names: &[&str],
-    cases: &mut [Vec<Case>],
-) -> Result<(), StageError> {
+fn pixel_cases(table: &Table, names: &[&str], cases: &mut [Vec<Case>]) -> Result<(), StageError> {
     for (column, name) in names.iter().enumerate() {
         let of = |what: &str| table.float32(&format!("{name}_{what}"));
         let (p16, p50, p84) = (of("p16")?, of("p50")?, of("p84")?);

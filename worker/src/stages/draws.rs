@@ -69,6 +69,9 @@ pub struct Drawer<'a> {
     science: &'a Science,
     sampler: &'a Sampler,
     sources: Vec<Source>,
+    /// Where each of the model's bands lies among the campaign's, unless both
+    /// have the same in the same order.
+    bands: Option<Vec<Option<usize>>>,
     scratch: Scratch,
     free: Vec<f32>,
     derived: Vec<f32>,
@@ -93,6 +96,7 @@ impl<'a> Drawer<'a> {
             science,
             sampler,
             sources: science.reported.iter().map(source).collect(),
+            bands: band_map(science, sampler),
             scratch: Scratch::default(),
             free: Vec::new(),
             derived: Vec::new(),
@@ -103,7 +107,15 @@ impl<'a> Drawer<'a> {
 
     /// Runs the network on some objects: best a few dozen at a time.
     pub fn see(&self, objects: &[Object<'_>]) -> Result<Seen, StageError> {
-        Ok(self.sampler.see(objects)?)
+        let Some(bands) = &self.bands else { return Ok(self.sampler.see(objects)?) };
+        let mapped: Vec<[Vec<f32>; 2]> =
+            objects.iter().map(|o| [place(bands, o.flux), place(bands, o.err)]).collect();
+        let objects: Vec<Object<'_>> = objects
+            .iter()
+            .zip(&mapped)
+            .map(|(o, [flux, err])| Object { flux, err, redshift: o.redshift })
+            .collect();
+        Ok(self.sampler.see(&objects)?)
     }
 
     /// `n` draws of object `i` of `seen`, at its redshift.
@@ -196,13 +208,30 @@ impl<'a> Drawer<'a> {
     }
 }
 
+/// Values per campaign band, in the model's order; 0 (not observed) for bands
+/// that the campaign has not.
+fn place(bands: &[Option<usize>], values: &[f32]) -> Vec<f32> {
+    bands.iter().map(|band| band.map_or(0.0, |b| values[b])).collect()
+}
+
+fn band_map(science: &Science, sampler: &Sampler) -> Option<Vec<Option<usize>>> {
+    let (own, model) = (science.target.features.bands(), sampler.features().bands());
+    let at = |band: &String| own.iter().position(|b| b == band);
+    (own != model).then(|| model.iter().map(at).collect())
+}
+
 /// Redshifts of a galaxy of unknown redshift: equally probable, ascending, the
 /// same whoever asks. `None` when the model cannot fit redshifts.
 pub fn redshifts(
+    science: &Science,
     sampler: &Sampler,
     (flux, err): (&[f32], &[f32]),
     n: usize,
     stream: &mut Stream,
 ) -> Result<Option<Vec<f64>>, StageError> {
-    Ok(sampler.redshift(flux, err)?.map(|posterior| posterior.draws(n, stream)))
+    let posterior = match band_map(science, sampler) {
+        None => sampler.redshift(flux, err)?,
+        Some(bands) => sampler.redshift(&place(&bands, flux), &place(&bands, err))?,
+    };
+    Ok(posterior.map(|posterior| posterior.draws(n, stream)))
 }

@@ -19,6 +19,7 @@ use outshine_kernels::quantile::Selection;
 use outshine_kernels::random::{Purpose, Stream};
 use outshine_npe::Object;
 use outshine_schemas::campaign::KeepDraws;
+use outshine_schemas::flags;
 use outshine_schemas::tables::{blocks as blocks_schema, samples, summaries};
 use outshine_schemas::task::{Shard, Stage};
 use outshine_store::parquet;
@@ -81,6 +82,11 @@ pub async fn run(job: &Job) -> Result<Outcome, StageError> {
         let bytes = upstream::file(job, field, GALAXIES).await?;
         redshifts = draw_redshifts(job, &trained, bytes)?;
     }
+    for pixel in &mut pixels {
+        if pixel.redshift.is_nan() && !redshifts.contains_key(&pixel.galaxy_id) {
+            pixel.flags |= flags::NO_REDSHIFT;
+        }
+    }
     let job = job.clone();
     compute(move || fit(&job, &trained, &pixels, &redshifts)).await
 }
@@ -109,7 +115,8 @@ pub fn draw_redshifts(
         let mut stream =
             Stream::new(campaign.seed, Purpose::IntegratedDraw, galaxy as u64, REDSHIFT_DRAWS);
         let n = campaign.fit.redshifts as usize;
-        let drawn = draws::redshifts(&trained.sampler, (&flux, &err), n, &mut stream)?;
+        let sampler = &trained.sampler;
+        let drawn = draws::redshifts(&job.science, sampler, (&flux, &err), n, &mut stream)?;
         if let Some(drawn) = drawn {
             all.insert(galaxy, drawn);
         }
@@ -223,7 +230,8 @@ fn fit(
         block.available = members.len() as u32;
         for (i, pixel) in fit.iter().enumerate() {
             let own = SUMMED.map(|(name, _)| &tile.of(name)[i * n..(i + 1) * n]);
-            let truth = pixel.truth.as_ref().map(|t| SUMMED.map(|(name, _)| t[position(names, name)]));
+            let truth =
+                pixel.truth.as_ref().map(|t| SUMMED.map(|(name, _)| t[position(names, name)]));
             block.add_pixel(own, &pixel.flux_njy, &pixel.err_njy, truth);
         }
         blocks.push(block);
@@ -253,7 +261,8 @@ fn fit(
             columns.push(table::list_f32(stored, n)?);
         }
         let schema = samples(&kept, n);
-        let (bytes, rows) = table::encode_packed("samples/2", schema, columns, &about, &row_groups)?;
+        let (bytes, rows) =
+            table::encode_packed("samples/2", schema, columns, &about, &row_groups)?;
         outcome.file(SAMPLES, bytes, rows);
     }
     let all: Vec<&Pixel> = pixels.iter().collect();

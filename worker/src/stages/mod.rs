@@ -12,6 +12,7 @@ mod model;
 pub(crate) mod parallel;
 mod reduce;
 mod science;
+mod shipped;
 mod simulate;
 mod table;
 mod train;

@@ -2,12 +2,13 @@
 
 use super::{Job, StageError, upstream};
 use outshine_npe::{Model, Sampler};
+use outshine_schemas::campaign::MODEL_FILES;
 use outshine_schemas::digest::Digest;
 
 /// Architecture, coordinates, features and provenance, in versioned JSON.
-pub const DESCRIPTION: &str = "model.json";
+pub const DESCRIPTION: &str = MODEL_FILES[0];
 /// The weights.
-pub const WEIGHTS: &str = "model.safetensors";
+pub const WEIGHTS: &str = MODEL_FILES[1];
 
 /// A model ready to draw from, and its digest.
 pub struct Trained {
@@ -17,14 +18,19 @@ pub struct Trained {
     pub digest: Digest,
 }
 
+/// A model from its two files.
+pub fn read(description: &[u8], weights: &[u8]) -> Result<Model, StageError> {
+    let text = std::str::from_utf8(description)
+        .map_err(|e| StageError::Permanent(format!("{DESCRIPTION}: {e}")))?;
+    Ok(Model::from_parts(text, weights)?)
+}
+
 /// Loads the model of the finished training.
 pub async fn load(job: &Job) -> Result<Trained, StageError> {
     let commit = upstream::span(job, None).await?;
     let description = upstream::file(job, &commit, DESCRIPTION).await?;
     let weights = upstream::file(job, &commit, WEIGHTS).await?;
-    let text = std::str::from_utf8(&description)
-        .map_err(|e| StageError::Permanent(format!("{DESCRIPTION}: {e}")))?;
-    let model = Model::from_parts(text, &weights)?;
+    let model = read(&description, &weights)?;
     let digest = Digest::of_parts([description.as_ref(), weights.as_ref()]);
     Ok(Trained { sampler: Sampler::new(&model), digest })
 }

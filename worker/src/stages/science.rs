@@ -3,12 +3,12 @@
 use super::StageError;
 use outshine_npe::diagnostics::Tolerance;
 use outshine_npe::{Coordinates, FeatureSpec, Target, TrainConfig};
-use outshine_schemas::campaign::{Campaign, Section};
+use outshine_schemas::campaign::{Campaign, Estimator, Section};
 use outshine_schemas::tables::{DIRICHLET_REPORTED, TAU_REPORTED};
 use outshine_sps::mock::MockField;
 use outshine_sps::{
-    Basis, Components, Conditions, Coverage, Deriver, FilterSet, ForwardModel, ModelOptions, NoiseModel,
-    Prior, RedshiftGrid, SfhFamily, SspLibrary,
+    Basis, Components, Conditions, Coverage, Deriver, FilterSet, ForwardModel, ModelOptions,
+    NoiseModel, Prior, RedshiftGrid, SfhFamily, SspLibrary,
 };
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -75,6 +75,10 @@ impl Science {
             section("noise", &campaign.noise)?
         };
         let noise = noise.for_bands(&bands).map_err(in_section("noise"))?;
+        if campaign.estimator != Estimator::Train && !campaign.train.is_empty() {
+            let problem = "the campaign trains nothing: set estimator = \"train\", or leave it out";
+            return Err(StageError::Campaign { section: "train", problem: problem.to_owned() });
+        }
         let mut train: TrainConfig = section("train", &campaign.train)?;
         train.seed = campaign.seed;
         train

@@ -46,8 +46,12 @@ pub fn simulate(job: &Job) -> Result<Outcome, StageError> {
         let of_band = flux.iter().skip(band).step_by(bands.len()).copied();
         columns.push(Arc::new(Float64Array::from_iter_values(of_band)));
     }
-    let (bytes, count) =
-        table::encode("simulations/1", simulations(science.free, bands), columns, &science.provenance)?;
+    let (bytes, count) = table::encode(
+        "simulations/1",
+        simulations(science.free, bands),
+        columns,
+        &science.provenance,
+    )?;
     let mut outcome = Outcome::default();
     outcome.file(SIMULATIONS, bytes, count);
     outcome.fact("simulations", count);

@@ -2,9 +2,10 @@
 
 use super::examples::Simulations;
 use super::simulate::SIMULATIONS;
-use super::{Job, Outcome, StageError, compute, model, upstream};
+use super::{Job, Outcome, StageError, compute, model, shipped, upstream};
 use bytes::Bytes;
 use outshine_npe::{Checkpoint, train_span};
+use outshine_schemas::campaign::Estimator;
 use outshine_schemas::outcome::chain;
 use outshine_schemas::task::Stage;
 use outshine_store::parquet;
@@ -15,6 +16,9 @@ pub const CHECKPOINT: &str = "checkpoint.safetensors";
 
 pub async fn run(job: &Job) -> Result<Outcome, StageError> {
     let campaign = &job.campaign.campaign;
+    if campaign.estimator != Estimator::Train {
+        return adopt(job).await;
+    }
     let commits = upstream::commits_over(job, Stage::Simulate, None).await?;
     let mut inputs = chain(&commits);
     let from = match job.task.shard.start {
@@ -45,19 +49,37 @@ pub async fn run(job: &Job) -> Result<Outcome, StageError> {
     compute(move || train(&job, &data, from)).await
 }
 
+/// Takes over an estimator that was trained before: the campaign keeps its own
+/// copy, so that nothing changes under it.
+async fn adopt(job: &Job) -> Result<Outcome, StageError> {
+    let [description, weights] = match &job.campaign.estimator {
+        Some([description, weights]) => {
+            let layout = upstream::layout(job);
+            [
+                job.store.get(&layout.input(description)).await?,
+                job.store.get(&layout.input(weights)).await?,
+            ]
+        }
+        None => shipped::files(job.science.prior.sfh)?,
+    };
+    let model = model::read(&description, &weights)?;
+    shipped::check(&job.science, &model)?;
+    let mut outcome = Outcome::default();
+    outcome.file(model::DESCRIPTION, description, 0);
+    outcome.file(model::WEIGHTS, weights, 0);
+    outcome.fact("finished", true);
+    outcome.fact("epochs", model.training().epochs);
+    outcome.fact("best_validation_loss", model.training().validation_loss);
+    Ok(outcome)
+}
+
 fn train(job: &Job, data: &Simulations, from: Option<Checkpoint>) -> Result<Outcome, StageError> {
     let science = &job.science;
     let shard = job.task.shard;
     let epochs = u32::try_from(shard.len())
         .map_err(|_| StageError::Permanent(format!("a span of {} epochs", shard.len())))?;
-    let checkpoint = train_span(
-        &science.train,
-        &science.target,
-        data,
-        from,
-        epochs,
-        job.threads,
-        &mut |p| {
+    let checkpoint =
+        train_span(&science.train, &science.target, data, from, epochs, job.threads, &mut |p| {
             let done = (f64::from(p.epoch) - shard.start as f64) / f64::from(epochs);
             job.board.tell(
                 &job.task.id,
@@ -68,8 +90,7 @@ fn train(job: &Job, data: &Simulations, from: Option<Checkpoint>) -> Result<Outc
                 ),
             );
             ControlFlow::Continue(())
-        },
-    )?;
+        })?;
     let mut outcome = Outcome::default();
     outcome.file(CHECKPOINT, Bytes::from(checkpoint.to_bytes()), 0);
     outcome.fact("finished", checkpoint.finished());

@@ -42,8 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ControlFlow::Continue(())
     };
     let epochs = config.max_epochs;
-    let checkpoint =
-        train_span(&config, &target, &data, None, epochs, threads, &mut watch)?;
+    let checkpoint = train_span(&config, &target, &data, None, epochs, threads, &mut watch)?;
     let seconds = started.elapsed().as_secs_f64();
     let seen =
         f64::from(checkpoint.epoch()) * simulations as f64 * (1.0 - config.validation_fraction);
@@ -72,10 +71,8 @@ fn report(sampler: &Sampler) -> Result<(), Box<dyn std::error::Error>> {
             let redshift = held.fill(index, HELD_OUT, &mut theta, &mut flux, &mut err);
             pixels.push((theta.clone(), flux.clone(), err.clone(), redshift));
         }
-        let objects: Vec<Object<'_>> = pixels
-            .iter()
-            .map(|p| Object { flux: &p.1, err: &p.2, redshift: p.3 })
-            .collect();
+        let objects: Vec<Object<'_>> =
+            pixels.iter().map(|p| Object { flux: &p.1, err: &p.2, redshift: p.3 }).collect();
         let started = Instant::now();
         let seen = sampler.see(&objects)?;
         seconds += started.elapsed().as_secs_f64();

@@ -6,8 +6,8 @@
 //! before it ([`super::masks`]). log q(w) = log N(z; 0, 1) - sum of all a.
 
 use super::masks::BlockMask;
-use super::{Flow, Layer};
 use super::ops::{Affine, FirstLayer, MaskedLayer, NegativeLogDensity, Staircase, row_loss};
+use super::{Flow, Layer};
 use crate::coordinates::HALF_LN_TAU;
 use crate::error::NpeError;
 use crate::matmul::Level;
@@ -125,7 +125,8 @@ impl Flow for Maf {
             for layer in 0..LAYERS {
                 let (rows, cols) = self.shape.layer_shape(layer);
                 let mask = &ops.masks[layer];
-                let mut stream = Stream::new(seed, Purpose::Weights, (part << 32) + b as u64, layer as u64);
+                let mut stream =
+                    Stream::new(seed, Purpose::Weights, (part << 32) + b as u64, layer as u64);
                 let mut values = vec![0.0f32; rows * cols];
                 let inputs = rows - 1;
                 let seen: Vec<f64> = (0..cols)
@@ -174,12 +175,7 @@ impl Flow for Maf {
         Ok((f64::from(loss.to_scalar::<f32>()?) + constant, gradient))
     }
 
-    fn log_density(
-        &self,
-        vars: &[Var],
-        w: &[f32],
-        context: &[f32],
-    ) -> Result<Vec<f64>, NpeError> {
+    fn log_density(&self, vars: &[Var], w: &[f32], context: &[f32]) -> Result<Vec<f64>, NpeError> {
         let d = self.shape.dims;
         let values = self.to_noise(vars, w, context)?.flatten_all()?.to_vec1::<f32>()?;
         let constant = HALF_LN_TAU * d as f64;

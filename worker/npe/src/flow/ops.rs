@@ -234,7 +234,12 @@ fn smoothed(values: &[f32]) -> Vec<f32> {
 }
 
 /// [input, 1] W, with the bias as last row of `weights`: [rows, n].
-fn dense(level: Level, (rows, k, n): (usize, usize, usize), x: &[f32], weights: &[f32]) -> Vec<f32> {
+fn dense(
+    level: Level,
+    (rows, k, n): (usize, usize, usize),
+    x: &[f32],
+    weights: &[f32],
+) -> Vec<f32> {
     let mut out = Vec::with_capacity(rows * n);
     for _ in 0..rows {
         out.extend_from_slice(&weights[k * n..]);
@@ -245,7 +250,12 @@ fn dense(level: Level, (rows, k, n): (usize, usize, usize), x: &[f32], weights: 
 }
 
 /// Gradient of the weights of [`dense`]: [k + 1, n].
-fn weight_slope(level: Level, (rows, k, n): (usize, usize, usize), x: &[f32], g: &[f32]) -> Vec<f32> {
+fn weight_slope(
+    level: Level,
+    (rows, k, n): (usize, usize, usize),
+    x: &[f32],
+    g: &[f32],
+) -> Vec<f32> {
     let mut slope = vec![0.0; (k + 1) * n];
     let (body, bias) = slope.split_at_mut(k * n);
     let (x, g_view) = (View::new(x, k).t(), View::new(g, n));

@@ -3,7 +3,8 @@
 use super::WIDEST;
 use crate::flow::CouplingShape;
 use crate::flow::coupling::{
-    COUPLING_INPUT_LIMIT, COUPLING_SCALE_LIMIT, Layout, MIXTURE_SCALE_LIMIT, Tails, bounded, log_density,
+    COUPLING_INPUT_LIMIT, COUPLING_SCALE_LIMIT, Layout, MIXTURE_SCALE_LIMIT, Tails, bounded,
+    log_density,
 };
 use crate::lane_group::{LANES, layer};
 use crate::matmul::{Level, Skip, View, multiply_add};
@@ -93,7 +94,8 @@ impl CouplingSampler {
     /// of the first coordinate.
     pub fn components(&self, outputs: &[f32]) -> Vec<(f64, f64, f64)> {
         let d = self.layout.shape.dims;
-        let records = || outputs.chunks_exact(self.layout.record).take(self.layout.shape.components);
+        let records =
+            || outputs.chunks_exact(self.layout.record).take(self.layout.shape.components);
         let top = records().map(|r| r[0]).fold(f32::MIN, f32::max);
         let total: f32 = records().map(|r| lanes::exp_f32(r[0] - top)).sum();
         records()

@@ -175,7 +175,8 @@ mod tests {
         for tails in [Tails::Normal, Tails::Logistic] {
             let p = of_kind(tails);
             for w in [-0.53, -0.51, -0.5, -0.48, 0.7, 1.0, 1.3] {
-                let exact = 0.7 * tails.below((w + 0.5) / 0.01) + 0.3 * tails.below((w - 1.0) / 0.2);
+                let exact =
+                    0.7 * tails.below((w + 0.5) / 0.01) + 0.3 * tails.below((w - 1.0) / 0.2);
                 // Linear pieces of 0.3 widths: second-order error of the trapezoid.
                 assert!((p.below(of(w)) - exact).abs() < 3e-3, "{w}: {} {exact}", p.below(of(w)));
             }

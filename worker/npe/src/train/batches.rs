@@ -46,7 +46,9 @@ impl Observed {
 
     /// The leading `c` features of each row, [rows, c].
     fn context(&self, c: usize) -> impl Iterator<Item = &[f32]> {
-        self.features.chunks_exact(self.features.len() / self.len().max(1)).map(move |row| &row[..c])
+        self.features
+            .chunks_exact(self.features.len() / self.len().max(1))
+            .map(move |row| &row[..c])
     }
 
     /// Scales and crude estimate for density number `k`.
@@ -113,8 +115,7 @@ impl Observer<'_> {
     /// Observes `indices` in `epoch`.
     pub(super) fn observe(&self, indices: &[u64], epoch: u64) -> Result<Observed, NpeError> {
         let features = &self.target.features;
-        let (d, bands, c) =
-            (self.target.coordinates.len(), features.bands().len(), features.len());
+        let (d, bands, c) = (self.target.coordinates.len(), features.bands().len(), features.len());
         let (mut flux, mut err) = (vec![0.0f32; bands], vec![0.0f32; bands]);
         let mut observed = Observed {
             features: vec![0.0; indices.len() * c],
@@ -156,4 +157,3 @@ impl Observer<'_> {
         Ok(())
     }
 }
-

@@ -242,7 +242,8 @@ impl Run<'_> {
             let passes = f64::from(epoch) + batch as f64 / batches as f64;
             learning_rate = self.config.learning_rate_of(step, passes);
             for (density, gradient) in checkpoint.densities.iter_mut().zip(&gradient) {
-                let squares = parallel(self.threads, gradient.len(), |k| adam::square(&gradient[k]));
+                let squares =
+                    parallel(self.threads, gradient.len(), |k| adam::square(&gradient[k]));
                 let length = squares.iter().sum::<f64>().sqrt();
                 if !loss.is_finite() || !length.is_finite() {
                     return Err(NpeError::NonFiniteLoss { epoch, batch: batch as u64, loss });

@@ -4,8 +4,8 @@
 use outshine_kernels::random::{Purpose, Stream};
 use outshine_kernels::scalar;
 use outshine_npe::{
-    Checkpoint, Coordinates, Examples, FeatureSpec, FlowKind, Object, Sampler, Scratch, Target, TrainConfig,
-    train_span,
+    Checkpoint, Coordinates, Examples, FeatureSpec, FlowKind, Object, Sampler, Scratch, Target,
+    TrainConfig, train_span,
 };
 use std::ops::ControlFlow;
 
@@ -104,15 +104,10 @@ pub fn spans(config: &TrainConfig, data: &Linear, spans: &[u32], threads: usize)
     let mut from: Option<Checkpoint> = None;
     for &epochs in spans {
         let stored = from.map(|c| Checkpoint::from_bytes(&c.to_bytes()).unwrap());
-        let next = train_span(
-            config,
-            &target(data.dims),
-            data,
-            stored,
-            epochs,
-            threads,
-            &mut |_| ControlFlow::Continue(()),
-        );
+        let next =
+            train_span(config, &target(data.dims), data, stored, epochs, threads, &mut |_| {
+                ControlFlow::Continue(())
+            });
         from = Some(next.unwrap());
     }
     from.unwrap()

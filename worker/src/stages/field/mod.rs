@@ -7,8 +7,8 @@ mod observed;
 use super::calibrate::{mean_snr, snr_positions};
 use super::{Job, Outcome, StageError, compute, table};
 use arrow::array::{ArrayRef, Float32Array, Float64Array, Int32Array, Int64Array, UInt32Array};
-use outshine_schemas::flags;
 use outshine_catalogue::integrated::{self, BandSum};
+use outshine_schemas::flags;
 use outshine_schemas::tables::{BLOCK_PIXELS, field, galaxies, truth};
 use std::sync::Arc;
 
@@ -95,11 +95,9 @@ fn pixel_flags(job: &Job, pixel: &Pixel, snr: f64) -> u32 {
         bits |= flags::LOW_SNR;
     }
     let (low, high) = job.science.prior.redshift_range();
-    match pixel.redshift {
-        None if job.science.train.redshift_hidden == 0 => bits |= flags::NO_REDSHIFT,
-        None => {}
-        Some(z) if !(low..=high).contains(&z) => bits |= flags::REDSHIFT_OUT_OF_RANGE,
-        Some(_) => {}
+    // Without a redshift it is up to the model.
+    if pixel.redshift.is_some_and(|z| !(low..=high).contains(&z)) {
+        bits |= flags::REDSHIFT_OUT_OF_RANGE;
     }
     bits
 }

@@ -61,7 +61,13 @@ fn add_scaled(to: &mut [f32], from: &[f32], factor: f32) {
 }
 
 /// ln q(w) given the conditioner's outputs; fills `s` for [`backward`].
-pub fn forward(layout: &Layout, weights: &[f32], outputs: &[f32], w: &[f32], s: &mut Scratch) -> f64 {
+pub fn forward(
+    layout: &Layout,
+    weights: &[f32],
+    outputs: &[f32],
+    w: &[f32],
+    s: &mut Scratch,
+) -> f64 {
     let (d, units) = (layout.shape.dims, layout.shape.units);
     let couplings = layout.splits.len();
     s.states.resize((couplings + 1) * d, 0.0);

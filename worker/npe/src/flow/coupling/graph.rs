@@ -71,12 +71,8 @@ impl Coupling {
             pass.density.bwd(outputs, couplings, &pass.log_q, &needed(Some(grad))?)?;
         let output = vars[1 + 2 * shape.blocks].as_tensor();
         let state = &pass.states[shape.blocks];
-        let (mut grad, grad_output) = Dense { level, smooth: true }.bwd(
-            state,
-            output,
-            &pass.outputs,
-            &needed(grad)?,
-        )?;
+        let (mut grad, grad_output) =
+            Dense { level, smooth: true }.bwd(state, output, &pass.outputs, &needed(grad)?)?;
         let mut gradient = vec![grad_couplings, grad_output];
         for (block, residual) in pass.residuals.iter().enumerate().rev() {
             let (one, two) = (vars[1 + 2 * block].as_tensor(), vars[2 + 2 * block].as_tensor());
@@ -136,8 +132,8 @@ impl Flow for Coupling {
             } else if layer.name == "conditioner.output" {
                 let (body, bias) = values.split_at_mut(inputs * layer.cols);
                 body.fill_with(|| normal(OUTPUT_GAIN * gain));
-                for record in bias[..layout.shape.components * layout.record]
-                    .chunks_exact_mut(layout.record)
+                for record in
+                    bias[..layout.shape.components * layout.record].chunks_exact_mut(layout.record)
                 {
                     record[1..=layout.shape.dims].fill_with(|| normal(START_SPREAD));
                 }

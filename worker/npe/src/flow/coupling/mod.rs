@@ -19,8 +19,8 @@ mod layout;
 
 pub(crate) use density::{bounded, log_density};
 pub use graph::Coupling;
-pub use layout::{Layout, Split};
 pub(crate) use layout::{COUPLING_INPUT_LIMIT, COUPLING_SCALE_LIMIT, MIXTURE_SCALE_LIMIT};
+pub use layout::{Layout, Split};
 
 use crate::coordinates::HALF_LN_TAU;
 use outshine_kernels::lanes;
