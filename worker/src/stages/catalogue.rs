@@ -46,7 +46,7 @@ fn join(job: &Job, rows: &[RecordBatch], pixels: &[Vec<Case>]) -> Result<Outcome
         .collect();
     let rows = rows?;
     let about = &job.science.provenance;
-    let (bytes, count) = table::encode_batches("catalogue/1", &schema, &rows, about)?;
+    let (bytes, count) = table::encode_batches("catalogue/2", &schema, &rows, about)?;
     let mut outcome = Outcome::default();
     outcome.file(CATALOGUE, bytes, count);
     outcome.fact("galaxies", count);

@@ -118,6 +118,9 @@ fn reduce(
         Arc::new(Float64Array::from_iter_values(galaxies.iter().map(|g| g.x))),
         Arc::new(Float64Array::from_iter_values(galaxies.iter().map(|g| g.y))),
         Arc::new(Float64Array::from_iter(galaxies.iter().map(|g| g.redshift))),
+        fitted_redshift(galaxies, redshifts, |i| i.p16),
+        fitted_redshift(galaxies, redshifts, |i| i.p50),
+        fitted_redshift(galaxies, redshifts, |i| i.p84),
         Arc::new(UInt32Array::from_iter_values(galaxies.iter().map(|g| g.pixels))),
         Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.used))),
         Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.bands))),
@@ -141,11 +144,21 @@ fn reduce(
     columns.push(Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.flags))));
     columns.push(Arc::new(StringArray::from_iter_values(rows.iter().map(|_| digest))));
     let about = &job.science.provenance;
-    let (bytes, count) = table::encode("catalogue/1", catalogue(), columns, about)?;
+    let (bytes, count) = table::encode("catalogue/2", catalogue(), columns, about)?;
     let mut outcome = Outcome::default();
     outcome.file(ROWS, bytes, count);
     outcome.fact("galaxies", count);
     Ok(outcome)
+}
+
+/// A quantile of the redshifts of the galaxies where none is known.
+fn fitted_redshift(
+    galaxies: &[Galaxy],
+    redshifts: &fit::Redshifts,
+    of: fn(Interval) -> f64,
+) -> ArrayRef {
+    let value = |g: &Galaxy| Some(of(Interval::of(&mut redshifts.get(&g.galaxy_id)?.clone())));
+    Arc::new(Float64Array::from_iter(galaxies.iter().map(value)))
 }
 
 /// `unknown`: equally probable redshifts, where none is known.
