@@ -176,7 +176,7 @@ mod tests {
                     let (a, b) = (got.pull, expected.pull);
                     let near = (a - b).abs() <= 1e-9 * (1.0 + b.abs());
                     assert!(near || (a.is_nan() && b.is_nan()), "{a} {b}");
-                    let equal = draws.iter().any(|d| *d == truth as f32);
+                    let equal = draws.contains(&(truth as f32));
                     ties += usize::from(equal);
                     let below = draws.iter().filter(|d| **d < truth as f32).count();
                     let rank = (0.025 * (n - 1) as f64) as usize;
