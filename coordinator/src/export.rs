@@ -24,7 +24,9 @@ pub fn products(graph: &StageGraph) -> Vec<(String, FileRecord)> {
         }
     }
     for commit in graph.commits(Stage::Calibrate) {
-        add("model/calibration.parquet".to_owned(), commit, "calibration.parquet");
+        for file in ["calibration.parquet", "calibration-redshift.parquet"] {
+            add(format!("model/{file}"), commit, file);
+        }
     }
     if let Some(commit) = graph.commits(Stage::Train).last() {
         for file in ["model.json", "model.safetensors"] {

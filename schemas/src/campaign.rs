@@ -144,7 +144,8 @@ impl Default for Simulate {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Calibrate {
-    /// Simulations per population (single pixels, integrated galaxies).
+    /// Half the number of simulations: about half of them are single pixels,
+    /// half integrated galaxies.
     pub count: u64,
     /// Posterior draws per simulation.
     pub draws: u32,

@@ -8,12 +8,8 @@ use outshine_tests::processes::outshine_ok;
 use outshine_tests::reference;
 
 /// Few draws: this is a test of the way, not of the numbers.
-const QUICK: [&str; 4] = [
-    "calibrate.count=200",
-    "calibrate.draws=99",
-    "calibrate.required=false",
-    "fit.draws=50",
-];
+const QUICK: [&str; 4] =
+    ["calibrate.count=200", "calibrate.draws=99", "calibrate.required=false", "fit.draws=50"];
 
 #[test]
 fn the_cutout_gives_samples_and_a_catalogue_that_says_what_it_lacks() -> anyhow::Result<()> {

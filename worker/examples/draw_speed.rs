@@ -48,7 +48,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut scratch, mut free) = (Scratch::default(), vec![0.0f32; d * DRAWS]);
     let (mut words, mut noise) = (vec![0; deriver.noise_columns() * DRAWS], Vec::new());
     let mut derived = vec![0.0f32; deriver.names().len() * DRAWS];
-    println!("{} weights, loaded in {load_ms:.1} ms; {DRAWS} draws per pixel", model.weight_count());
+    println!(
+        "{} weights, loaded in {load_ms:.1} ms; {DRAWS} draws per pixel",
+        model.weight_count()
+    );
     println!("round  network  draws  derived  total, ms per pixel");
     for round in 1..=ROUNDS {
         let mut seconds = [0.0f64; 3];

@@ -7,7 +7,7 @@ mod simulations;
 
 pub use field::{field, galaxies, truth};
 pub use fitted::{blocks, samples, summaries};
-pub use products::{calibration, catalogue, validation};
+pub use products::{calibration, catalogue, redshift_calibration, validation};
 pub use simulations::simulations;
 
 use arrow::datatypes::{DataType, Field};

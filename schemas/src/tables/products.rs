@@ -56,13 +56,34 @@ pub fn catalogue() -> Schema {
     Schema::new(fields)
 }
 
-/// The calibration of a model: one row per population and parameter.
+/// The calibration of fitted redshifts, mean S/N > 5: one row.
+#[must_use]
+pub fn redshift_calibration() -> Schema {
+    let mut fields = vec![column("simulations", DataType::UInt64, false, "", "simulations")];
+    for (name, meaning) in [
+        ("sigma_nmad", "1.48 times the median of |e - median of e|, e = (median - z) / (1 + z)"),
+        ("outlier_fraction", "|e| > 0.15"),
+        ("bias", "median of e"),
+        ("pit_ks", "largest deviation of the distribution of PIT values from uniform"),
+        ("pit_p", "its p-value"),
+    ] {
+        fields.push(column(name, DataType::Float64, false, "", meaning));
+    }
+    let item = arrow::datatypes::Field::new("item", DataType::UInt32, true);
+    let kind = DataType::List(std::sync::Arc::new(item));
+    fields.push(column("pit_histogram", kind, false, "", "PIT values in equal bins"));
+    Schema::new(fields)
+}
+
+/// The calibration of a model: one row per population and parameter, and per
+/// joint test (`tarp`, `density_rank`), whose coverages are those of its places.
 #[must_use]
 pub fn calibration() -> Schema {
     let mut fields = vec![
-        column("population", DataType::Utf8, false, "", "pixel or integrated"),
+        column("population", DataType::Utf8, false, "", "pixel (all), a stratum, or integrated"),
         column("parameter", DataType::Utf8, false, "", "parameter"),
         column("simulations", DataType::UInt64, false, "", "simulations"),
+        column("bright", DataType::UInt64, false, "", "of these, mean S/N > 1"),
     ];
     for (name, meaning) in [
         ("r_squared", "coefficient of determination of the medians, mean S/N > 1"),
@@ -72,10 +93,10 @@ pub fn calibration() -> Schema {
         ("coverage_68", "truths inside the central 68 % interval"),
         ("coverage_90", "truths inside the central 90 % interval"),
         ("coverage_95", "truths inside the central 95 % interval"),
-        ("sbc_ks", "Kolmogorov-Smirnov distance of the ranks from uniform"),
+        ("sbc_ks", "largest deviation of the distribution of ranks from uniform"),
         ("sbc_p", "its p-value"),
     ] {
-        fields.push(column(name, DataType::Float64, false, "", meaning));
+        fields.push(column(name, DataType::Float64, true, "", meaning));
     }
     let item = arrow::datatypes::Field::new("item", DataType::UInt32, true);
     let kind = DataType::List(std::sync::Arc::new(item));

@@ -1,5 +1,9 @@
-//! Stage calibrate: the model on simulations that it has not seen, single
-//! pixels and integrated galaxies apart.
+//! Stage calibrate: the model on simulations that it has not seen, in strata of
+//! what can be observed, integrated galaxies apart.
+//!
+//! Truth comes from the forward model at full resolution; everything else is
+//! drawn as for training. Joint tests and redshifts, which cost more, are made
+//! for the first of the simulations.
 
 use super::draws::{Drawer, truth};
 use super::{Job, Outcome, Science, StageError, compute, model, parallel, table, upstream};
@@ -8,17 +12,28 @@ use arrow::datatypes::UInt32Type;
 use outshine_kernels::random::{Purpose, Stream};
 use outshine_kernels::{quantile, scalar};
 use outshine_npe::Object;
-use outshine_npe::diagnostics::{CalibrationRow, Case, Verdict, calibration_row};
-use outshine_schemas::tables::calibration;
-use outshine_sps::Components;
-use std::sync::Arc;
+use outshine_npe::diagnostics::{
+    CalibrationRow, Case, CaseMaker, JointPlaces, RedshiftScores, Scores, Strata, Tarp, Verdict,
+    density_place,
+};
+use outshine_schemas::tables::{calibration, redshift_calibration};
+use outshine_sps::{Components, Derived, Parameters};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-/// The populations, told apart by what can be observed, as calibration holds
-/// only for such: by the median over bands of the error in units of that of
-/// one pixel. Up to [`PIXEL_LIMIT`] an object counts as a pixel.
-const POPULATIONS: [&str; 2] = ["pixel", "integrated"];
+/// An object counts as a pixel up to this median over bands of the error in
+/// units of that of one pixel, and as an integrated galaxy beyond.
 const PIXEL_LIMIT: f64 = 3.0;
+/// Simulations of which the joint density is ranked.
+const DENSITY_TESTS: usize = 20_000;
+/// Simulations whose redshift is fitted, where their mean S/N is above [`REDSHIFT_SNR`].
+const REDSHIFT_TESTS: usize = 60_000;
+const REDSHIFT_SNR: f64 = 5.0;
+
+/// The calibration.
+pub const CALIBRATION: &str = "calibration.parquet";
+/// That of fitted redshifts.
+pub const REDSHIFTS: &str = "calibration-redshift.parquet";
 
 pub async fn run(job: &Job) -> Result<Outcome, StageError> {
     upstream::check_inputs(job).await?;
@@ -29,35 +44,22 @@ pub async fn run(job: &Job) -> Result<Outcome, StageError> {
 
 fn calibrate(job: &Job, trained: &model::Trained) -> Result<Outcome, StageError> {
     let campaign = &job.campaign.campaign;
-    let mut rows: Vec<(&str, CalibrationRow)> = Vec::new();
-    let all = cases(job, trained)?;
-    for (p, population) in POPULATIONS.into_iter().enumerate() {
-        let cases: Vec<&Vec<Case>> = all.iter().filter(|c| c.0 == p).map(|c| &c.1).collect();
-        for (column, name) in job.science.reported.iter().enumerate() {
-            let of = cases.iter().map(|case| case[column]);
-            rows.push((population, calibration_row(name, of)));
-        }
-        // The paper quotes tau itself, not its logarithm.
-        if let Some(place) = job.science.reported.iter().position(|n| *n == "log_tau_gyr") {
-            let tau = cases.iter().map(|case| {
-                let log = case[place];
-                Case { truth: scalar::exp10(log.truth), median: scalar::exp10(log.median), ..log }
-            });
-            rows.push((population, calibration_row("tau_gyr", tau)));
-        }
-    }
-    let judged: Vec<&CalibrationRow> = rows.iter().map(|(_, row)| row).collect();
+    let (scores, redshifts) = measure(job, trained)?;
+    let rows = scores.rows();
     let verdict = Verdict::of(
-        rows.iter().map(|(population, row)| (*population, row)),
+        rows.iter().map(|(population, row)| (population.as_str(), row)),
         &job.science.tolerance,
     );
     let f = |get: fn(&CalibrationRow) -> f64| -> ArrayRef {
-        Arc::new(Float64Array::from_iter_values(judged.iter().map(|r| get(r))))
+        // No figure where there is nothing to take it from.
+        let values = rows.iter().map(|(_, r)| Some(get(r)).filter(|v| v.is_finite()));
+        Arc::new(Float64Array::from_iter(values))
     };
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(StringArray::from_iter_values(rows.iter().map(|r| r.0))),
-        Arc::new(StringArray::from_iter_values(judged.iter().map(|r| r.parameter.as_str()))),
-        Arc::new(UInt64Array::from_iter_values(judged.iter().map(|r| r.simulations))),
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.0))),
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|r| r.1.parameter.as_str()))),
+        Arc::new(UInt64Array::from_iter_values(rows.iter().map(|r| r.1.simulations))),
+        Arc::new(UInt64Array::from_iter_values(rows.iter().map(|r| r.1.bright))),
         f(|r| r.r_squared),
         f(|r| r.bias),
         f(|r| r.scatter),
@@ -68,60 +70,144 @@ fn calibrate(job: &Job, trained: &model::Trained) -> Result<Outcome, StageError>
         f(|r| r.sbc_ks),
         f(|r| r.sbc_p),
         Arc::new(ListArray::from_iter_primitive::<UInt32Type, _, _>(
-            judged.iter().map(|r| Some(r.sbc_histogram.iter().map(|&n| Some(n)))),
+            rows.iter().map(|(_, r)| Some(r.sbc_histogram.iter().map(|&n| Some(n)))),
         )),
     ];
-    let (bytes, count) =
-        table::encode("calibration/1", calibration(), columns, &job.science.provenance)?;
+    let about = &job.science.provenance;
+    let (bytes, count) = table::encode("calibration/2", calibration(), columns, about)?;
     let mut outcome = Outcome::default();
-    outcome.file("calibration.parquet", bytes, count);
+    outcome.file(CALIBRATION, bytes, count);
+    let row = redshifts.row();
+    if row.objects > 0 {
+        let one = |value: f64| -> ArrayRef { Arc::new(Float64Array::from(vec![value])) };
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(UInt64Array::from(vec![row.objects])),
+            one(row.sigma_nmad),
+            one(row.outlier_fraction),
+            one(row.bias),
+            one(row.pit_ks),
+            one(row.pit_p),
+            Arc::new(ListArray::from_iter_primitive::<UInt32Type, _, _>([Some(
+                row.pit_histogram.iter().map(|&n| Some(n)),
+            )])),
+        ];
+        let schema = redshift_calibration();
+        let (bytes, count) = table::encode("calibration-redshift/1", schema, columns, about)?;
+        outcome.file(REDSHIFTS, bytes, count);
+    }
     outcome.fact("passed", verdict.passed);
     outcome.fact("reasons", verdict.reasons);
+    outcome.fact("unjudged", verdict.unjudged);
     outcome.fact("simulations", 2 * campaign.calibrate.count);
     outcome.fact("model", trained.digest.as_str());
     Ok(outcome)
 }
 
-/// Population and one case per reported parameter, of every simulation: drawn
-/// exactly as those of the training are.
-fn cases(job: &Job, trained: &model::Trained) -> Result<Vec<(usize, Vec<Case>)>, StageError> {
+/// A simulated object that the model has not seen.
+struct Simulated {
+    parameters: Parameters,
+    derived: Derived,
+    flux: Vec<f32>,
+    err: Vec<f32>,
+}
+
+/// Memory of one thread.
+struct Bench<'a> {
+    workspace: outshine_sps::model::Workspace,
+    drawer: Drawer<'a>,
+    maker: CaseMaker,
+    tarp: Tarp,
+}
+
+/// Scores of every simulation, drawn exactly as those of the training are.
+fn measure(job: &Job, trained: &model::Trained) -> Result<(Scores, RedshiftScores), StageError> {
     let science = &job.science;
     let campaign = &job.campaign.campaign;
-    let bands = campaign.bands.len();
+    let names: Vec<&str> = science.reported.iter().copied().chain(tau(science)).collect();
     let snr = snr_positions(campaign);
     let total = 2 * campaign.calibrate.count as usize;
     let done = AtomicUsize::new(0);
-    parallel::map(
-        total,
-        job.threads,
-        || (science.forward.workspace(), Drawer::new(science, &trained.sampler)),
-        |(workspace, drawer), i| {
-            let before = done.fetch_add(1, Ordering::Relaxed);
-            if before.is_multiple_of(500) {
-                let fraction = before as f64 / total as f64;
-                job.board.tell(&job.task.id, fraction, format!("{before} of {total} simulations"));
-            }
-            let mut stream = Stream::new(campaign.seed, Purpose::Calibration, i as u64, 0);
-            let parameters = science.prior.draw(&mut stream);
-            let mut noiseless = vec![0.0; bands];
-            let full = Components::Full;
-            let derived =
-                science.forward.photometry(&parameters, full, workspace, &mut noiseless)?;
-            let conditions = science.coverage.draw(&science.noise, &mut stream);
-            let (mut flux, mut err) = (vec![0.0; bands], vec![0.0; bands]);
-            science.noise.observe(&noiseless, &conditions, &mut stream, &mut flux, &mut err);
-            let n = campaign.calibrate.draws as usize;
-            let object = Object { flux: &flux, err: &err, redshift: parameters.redshift };
-            let draws = drawer.draw_one(&object, n, &mut stream)?;
-            let mut free = vec![0.0; science.free.len()];
-            science.prior.to_free(&parameters, stream.uniform(), &mut free)?;
-            let truth = truth(science, &free, &parameters, &derived);
-            let bright = mean_snr(&flux, &err, &snr) > 1.0;
-            let columns = truth.iter().zip(draws.columns());
-            let cases = columns.map(|(&t, d)| Case::new(t, d, bright, &mut stream)).collect();
-            Ok((usize::from(depth(&err, science) > PIXEL_LIMIT), cases))
-        },
-    )
+    let scores = Mutex::new((Scores::new(Strata::default(), &names), RedshiftScores::default()));
+    let bench = || Bench {
+        workspace: science.forward.workspace(),
+        drawer: Drawer::new(science, &trained.sampler),
+        maker: CaseMaker::default(),
+        tarp: Tarp::new(science.target.coordinates.low(), science.target.coordinates.high()),
+    };
+    parallel::map(total, job.threads, bench, |bench, i| {
+        let before = done.fetch_add(1, Ordering::Relaxed);
+        if before.is_multiple_of(500) {
+            let fraction = before as f64 / total as f64;
+            job.board.tell(&job.task.id, fraction, format!("{before} of {total} simulations"));
+        }
+        let mut stream = Stream::new(campaign.seed, Purpose::Calibration, i as u64, 0);
+        let one = simulate(science, &mut bench.workspace, &mut stream)?;
+        let redshift = one.parameters.redshift;
+        let object = Object { flux: &one.flux, err: &one.err, redshift };
+        let n = campaign.calibrate.draws as usize;
+        let seen = bench.drawer.see(&[object])?;
+        let draws = bench.drawer.draw(&seen, 0, redshift, n, &mut stream)?;
+        let mut free = vec![0.0; science.free.len()];
+        science.prior.to_free(&one.parameters, stream.uniform(), &mut free)?;
+        let truth = truth(science, &free, &one.parameters, &one.derived);
+        let mean_snr = mean_snr(&one.flux, &one.err, &snr);
+        let bright = mean_snr > 1.0;
+        let mut cases: Vec<Case> = Vec::with_capacity(names.len());
+        for (&truth, draws) in truth.iter().zip(draws.columns()) {
+            cases.push(bench.maker.case(truth, draws, bright, &mut stream));
+        }
+        // The paper quotes tau itself, not its logarithm.
+        if tau(science).is_some()
+            && let Some(place) = science.reported.iter().position(|n| *n == "log_tau_gyr")
+        {
+            let log = cases[place];
+            let (truth, median) = (scalar::exp10(log.truth), scalar::exp10(log.median));
+            cases.push(Case { truth, median, ..log });
+        }
+        let columns: Vec<&[f32]> = bench.drawer.free().chunks_exact(n).collect();
+        let tarp = Some(bench.tarp.place(&free, &columns, &mut stream));
+        let density = (i < DENSITY_TESTS).then(|| {
+            let at = |theta: &[f64]| trained.sampler.log_prob_of(&seen, 0, theta);
+            let point = |k: usize| columns.iter().map(|c| f64::from(c[k])).collect::<Vec<f64>>();
+            let ranked: Vec<f64> = (0..n).map(|k| at(&point(k))).collect();
+            density_place(at(&free), &ranked, &mut stream)
+        });
+        let integrated = depth(&one.err, science) > PIXEL_LIMIT;
+        let observed = one.err.iter().filter(|e| **e > 0.0).count();
+        let fitted = match i < REDSHIFT_TESTS && mean_snr > REDSHIFT_SNR {
+            true => bench.drawer.redshift(&one.flux, &one.err)?,
+            false => None,
+        };
+        let (scores, redshifts) = &mut *scores.lock().expect("no thread panicked");
+        let stratum = scores.strata().index(mean_snr, redshift, observed, integrated);
+        scores.add(stratum, &cases, JointPlaces { tarp, density });
+        if let Some(fitted) = fitted {
+            redshifts.add(redshift, fitted.quantile(0.5), fitted.below(redshift));
+        }
+        Ok::<(), StageError>(())
+    })?;
+    Ok(scores.into_inner().expect("no thread panicked"))
+}
+
+/// The extra row of families that have a tau.
+fn tau(science: &Science) -> Option<&'static str> {
+    science.free.contains(&"log_tau_gyr").then_some("tau_gyr")
+}
+
+fn simulate(
+    science: &Science,
+    workspace: &mut outshine_sps::model::Workspace,
+    stream: &mut Stream,
+) -> Result<Simulated, StageError> {
+    let parameters = science.prior.draw(stream);
+    let bands = science.target.features.bands().len();
+    let mut noiseless = vec![0.0; bands];
+    let full = Components::Full;
+    let derived = science.forward.photometry(&parameters, full, workspace, &mut noiseless)?;
+    let conditions = science.coverage.draw(&science.noise, stream);
+    let (mut flux, mut err) = (vec![0.0; bands], vec![0.0; bands]);
+    science.noise.observe(&noiseless, &conditions, stream, &mut flux, &mut err);
+    Ok(Simulated { parameters, derived, flux, err })
 }
 
 /// Median over the observed bands of the error in units of that of one pixel.

@@ -4,7 +4,7 @@
 use super::{Science, StageError};
 use outshine_kernels::random::Stream;
 use outshine_kernels::wide;
-use outshine_npe::{Object, Sampler, Scratch, Seen};
+use outshine_npe::{Object, RedshiftPosterior, Sampler, Scratch, Seen};
 use outshine_sps::{Derived, Parameters, Sfh, cosmology};
 
 /// Draws of one object, in the order of [`Science::reported`] and in single
@@ -118,6 +118,23 @@ impl<'a> Drawer<'a> {
         Ok(self.sampler.see(&objects)?)
     }
 
+    /// Free coordinates of the last draws, [d, n].
+    pub fn free(&self) -> &[f32] {
+        &self.free
+    }
+
+    /// The distribution of an object's redshift; `None` when the model has none.
+    pub fn redshift(
+        &self,
+        flux: &[f32],
+        err: &[f32],
+    ) -> Result<Option<RedshiftPosterior>, StageError> {
+        Ok(match &self.bands {
+            None => self.sampler.redshift(flux, err)?,
+            Some(bands) => self.sampler.redshift(&place(bands, flux), &place(bands, err))?,
+        })
+    }
+
     /// `n` draws of object `i` of `seen`, at its redshift.
     pub fn draw(
         &mut self,
@@ -218,20 +235,4 @@ fn band_map(science: &Science, sampler: &Sampler) -> Option<Vec<Option<usize>>> 
     let (own, model) = (science.target.features.bands(), sampler.features().bands());
     let at = |band: &String| own.iter().position(|b| b == band);
     (own != model).then(|| model.iter().map(at).collect())
-}
-
-/// Redshifts of a galaxy of unknown redshift: equally probable, ascending, the
-/// same whoever asks. `None` when the model cannot fit redshifts.
-pub fn redshifts(
-    science: &Science,
-    sampler: &Sampler,
-    (flux, err): (&[f32], &[f32]),
-    n: usize,
-    stream: &mut Stream,
-) -> Result<Option<Vec<f64>>, StageError> {
-    let posterior = match band_map(science, sampler) {
-        None => sampler.redshift(flux, err)?,
-        Some(bands) => sampler.redshift(&place(&bands, flux), &place(&bands, err))?,
-    };
-    Ok(posterior.map(|posterior| posterior.draws(n, stream)))
 }

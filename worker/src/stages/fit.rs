@@ -5,7 +5,7 @@
 //! same rounded numbers; summaries come from the draws as they were made.
 
 use super::blocks::{self, Block, SUMMED};
-use super::draws::{self, Drawer, Draws, position};
+use super::draws::{Drawer, Draws, position};
 use super::field::{CHUNK_BLOCKS, GALAXIES, field_file, truth_file};
 use super::{Job, Outcome, StageError, compute, model, table, upstream};
 use arrow::array::{
@@ -104,6 +104,7 @@ pub fn draw_redshifts(
     let table = parquet::decode(GALAXIES, galaxies, None)?;
     let (id, redshift) = (table.int64("galaxy_id")?, table.float64("redshift")?);
     let (flux, err) = photometry(&table, &campaign.bands)?;
+    let drawer = Drawer::new(&job.science, &trained.sampler);
     let mut all = Redshifts::new();
     for row in (0..table.rows()).filter(|&row| redshift.is_null(row)) {
         let flux: Vec<f32> = flux.iter().map(|c| c.value(row)).collect();
@@ -115,10 +116,8 @@ pub fn draw_redshifts(
         let mut stream =
             Stream::new(campaign.seed, Purpose::IntegratedDraw, galaxy as u64, REDSHIFT_DRAWS);
         let n = campaign.fit.redshifts as usize;
-        let sampler = &trained.sampler;
-        let drawn = draws::redshifts(&job.science, sampler, (&flux, &err), n, &mut stream)?;
-        if let Some(drawn) = drawn {
-            all.insert(galaxy, drawn);
+        if let Some(posterior) = drawer.redshift(&flux, &err)? {
+            all.insert(galaxy, posterior.draws(n, &mut stream));
         }
     }
     Ok(all)

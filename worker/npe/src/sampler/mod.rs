@@ -341,6 +341,16 @@ impl Sampler {
         self.parameters.log_prob(&seen, 0, theta)
     }
 
+    /// ln p of parameters inside the box, of object `i` of `seen`.
+    ///
+    /// # Panics
+    /// When there is no object `i`, or not one value per coordinate.
+    #[must_use]
+    pub fn log_prob_of(&self, seen: &Seen, i: usize, theta: &[f64]) -> f64 {
+        assert_eq!(theta.len(), self.coordinates().len(), "one value per coordinate");
+        self.parameters.log_prob(seen, i, theta)
+    }
+
     /// p(redshift | fluxes): `None` when the model has no such density.
     ///
     /// # Errors
