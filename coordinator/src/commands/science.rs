@@ -169,10 +169,17 @@ pub enum Noise {
     },
 }
 
-/// Estimators trained with the Python package sbi: folders of `model.json`,
-/// `model.safetensors` and `vectors.safetensors`.
+/// Estimators: folders of `model.json` and `model.safetensors`, of the project
+/// or (import, check) trained with the Python package sbi, with
+/// `vectors.safetensors`.
 #[derive(Subcommand)]
 pub enum Model {
+    /// Say what an estimator of the project is of, how it was trained, and how
+    /// it was found to be calibrated.
+    Card {
+        /// The folder, such as `model` of an export.
+        folder: PathBuf,
+    },
     /// Read a folder, compare it with its vectors and write a normalised copy
     /// with digests.
     Import {
@@ -192,6 +199,7 @@ pub enum Model {
 
 pub fn model(command: &Model) -> anyhow::Result<()> {
     match command {
+        Model::Card { folder } => print!("{}", tools::card(folder)?),
         Model::Import { folder, out } => {
             print!("{}", tools::import_model(folder, out)?);
             println!("{}", out.display());

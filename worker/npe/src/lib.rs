@@ -5,9 +5,10 @@
 //! 1. [`FeatureSpec`] turns fluxes, errors and redshift into context features.
 //! 2. [`Standardisation`] centres them and makes a crude linear estimate of
 //!    theta, which the flow only has to correct.
-//! 3. A masked autoregressive flow ([`flow`]) maps standard normal noise to
-//!    unbounded coordinates, and [`Coordinates`] maps those into the prior box,
-//!    so that no draw can leave it.
+//! 3. A conditional density ([`flow`]) maps standard normal noise to unbounded
+//!    coordinates, and [`Coordinates`] maps those into the prior box, so that no
+//!    draw can leave it. A second one, of the fluxes alone, is that of the
+//!    redshift where none is known.
 //!
 //! [`train_span`] trains in candle with fused layers of its own, in spans that
 //! resume from a [`Checkpoint`] byte for byte; [`Sampler`] draws and evaluates

@@ -122,6 +122,7 @@ impl Science {
             ("outshine.ssp_library".to_owned(), library_name),
             ("outshine.ssp_library_digest".to_owned(), library_digest),
             ("outshine.prior".to_owned(), json(serde_json::to_string(&prior))?),
+            ("outshine.coverage".to_owned(), json(serde_json::to_string(&coverage))?),
             ("outshine.model_options".to_owned(), json(serde_json::to_string(&options))?),
             ("outshine.code_version".to_owned(), outshine_schemas::CODE_VERSION.to_owned()),
             ("outshine.science_version".to_owned(), outshine_schemas::SCIENCE_VERSION.to_string()),

@@ -1,9 +1,11 @@
 //! Science subcommands that run without a campaign.
 
+mod card;
 mod parameters;
 mod photometry;
 mod published;
 
+pub use card::card;
 pub use outshine_sps::{AgeBinning, DspsOptions, IgmModel, MetallicityScale, ModelOptions};
 pub use outshine_sps::{Frame, import_bagpipes, import_dsps};
 pub use photometry::Photometry;
