@@ -19,8 +19,13 @@
 //! 4. moves every particle by sweeps of Metropolis steps under p_(b_k), until
 //!    particles have gone far enough: the mean squared jump, summed over
 //!    sweeps and in units of the variance of the particles, must reach
-//!    [`Settings::jumps`] along every axis that whitens them. A random walk
-//!    keeps a share exp(-jumps / 2) of where it was.
+//!    [`Settings::jumps`] along every axis that whitens them, and at the end
+//!    [`Settings::last_jumps`]. A random walk keeps a share exp(-jumps / 2) of
+//!    where it was.
+//!
+//! Fluxes are proportional to the mass, which is therefore integrated out, and
+//! drawn at the end, given all else (`exact/amplitude.rs`): the first
+//! coordinate of the cube, and the sharpest, takes no part in the random walk.
 //!
 //! A move adds a multiple of the difference of two other particles (differential
 //! evolution), which needs no tuning to scales and correlations. Those come
@@ -40,6 +45,7 @@
 //! Draws are exact as the number of particles grows; their errors at some number are
 //! measured in `exact/tests.rs` and `tests/exact.rs`.
 
+mod amplitude;
 mod moves;
 mod tempering;
 #[cfg(test)]
@@ -52,6 +58,7 @@ use crate::grid::FixedRedshift;
 use crate::likelihood::Observation;
 use crate::prior::Prior;
 use crate::sfh::Parameters;
+use amplitude::Amplitude;
 use outshine_kernels::random::Stream;
 
 /// How carefully the posterior is sampled.
@@ -63,6 +70,8 @@ pub struct Settings {
     pub effective_share: f64,
     /// Squared jumps per step, in variances of the particles.
     pub jumps: f64,
+    /// The same for the last step, at the posterior itself.
+    pub last_jumps: f64,
     /// Most sweeps of moves per step; separate narrow modes, whose distance
     /// counts as variance, need them all.
     pub most_sweeps: usize,
@@ -74,8 +83,9 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             particles: 2000,
-            effective_share: 0.5,
-            jumps: 3.0,
+            effective_share: 0.7,
+            jumps: 1.0,
+            last_jumps: 4.0,
             most_sweeps: 40,
             most_steps: 500,
         }
@@ -86,6 +96,8 @@ impl Default for Settings {
 const FEWEST_PARTICLES: usize = 40;
 /// Most particles, far beyond use.
 const MOST_PARTICLES: usize = 10_000_000;
+/// Most coordinates of a prior's cube.
+const MOST_DIMS: usize = 16;
 
 impl Settings {
     /// Checks that the sampler can run.
@@ -97,6 +109,7 @@ impl Settings {
             ("particles", self.particles as f64, FEWEST_PARTICLES as f64, MOST_PARTICLES as f64),
             ("effective_share", self.effective_share, 0.05, 0.95),
             ("jumps", self.jumps, 0.01, 1000.0),
+            ("last_jumps", self.last_jumps, 0.01, 1000.0),
             ("most_sweeps", self.most_sweeps as f64, 1.0, 1e5),
             ("most_steps", self.most_steps as f64, 1.0, 1e5),
         ] {
@@ -157,23 +170,49 @@ pub fn sample(
         let mut flux_njy = vec![0.0; observed.flux_njy.len()];
         at.photometry(&prior.from_cube(&cube, redshift), &mut scratch, &mut flux_njy)?;
     }
-    let mut populations = Vec::with_capacity(settings.particles);
-    let posterior = sample_cube(dims, settings, stream, &mut |cubes, log_likelihood| {
+    // Populations of the lowest mass, and its place in the cube: the first.
+    let place = |rest: &[f64], mass: f64| {
+        let mut cube = [0.0; MOST_DIMS];
+        cube[0] = mass;
+        cube[1..dims].copy_from_slice(rest);
+        prior.from_cube(&cube[..dims], redshift)
+    };
+    let (low, high) = prior.log_mass_formed;
+    let ln_range = (high - low) * std::f64::consts::LN_10;
+    let mut amplitude = Amplitude::new(observed, (0.0, ln_range));
+    let bands = observed.flux_njy.len();
+    let (mut populations, mut flux_njy) = (Vec::new(), Vec::new());
+    let mut evaluate = |rests: &[f64], log_likelihood: &mut [f64], flux_njy: &mut Vec<f64>| {
         populations.clear();
-        populations.extend(cubes.chunks_exact(dims).map(|u| prior.from_cube(u, redshift)));
-        at.log_likelihood(observed, &populations, &mut scratch, log_likelihood, None)
+        populations.extend(rests.chunks_exact(dims - 1).map(|rest| place(rest, 0.0)));
+        flux_njy.resize(populations.len() * bands, 0.0);
+        at.log_likelihood(observed, &populations, &mut scratch, log_likelihood, Some(flux_njy))
+    };
+    let posterior = sample_cube(dims - 1, settings, stream, &mut |rests, log_likelihood| {
+        evaluate(rests, log_likelihood, &mut flux_njy)?;
+        for (l, flux) in log_likelihood.iter_mut().zip(flux_njy.chunks_exact(bands)) {
+            if l.is_finite() {
+                *l = amplitude.log_mean(flux);
+            }
+        }
+        Ok(())
     })?;
+    let mut log_likelihood = posterior.log_likelihood;
+    evaluate(&posterior.cubes, &mut log_likelihood, &mut flux_njy)?;
+    let parameters: Vec<Parameters> = posterior
+        .cubes
+        .chunks_exact(dims - 1)
+        .zip(flux_njy.chunks_exact(bands))
+        .map(|(rest, flux)| place(rest, amplitude.draw(flux, stream) / ln_range))
+        .collect();
+    at.log_likelihood(observed, &parameters, &mut scratch, &mut log_likelihood, None)?;
     Ok(ExactPosterior {
-        parameters: posterior
-            .cubes
-            .chunks_exact(dims)
-            .map(|u| prior.from_cube(u, redshift))
-            .collect(),
-        log_likelihood: posterior.log_likelihood,
+        evaluations: posterior.evaluations + 2 * parameters.len(),
+        parameters,
+        log_likelihood,
         log_evidence: posterior.log_evidence,
         log_evidence_error: posterior.log_evidence_error,
         steps: posterior.steps,
         acceptance: posterior.acceptance,
-        evaluations: posterior.evaluations,
     })
 }

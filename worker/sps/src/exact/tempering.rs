@@ -123,6 +123,7 @@ pub fn sample_cube(
         resample(&mut particles, &weights, stream);
 
         mover.whiten(&particles);
+        let enough = if power == 1.0 { settings.last_jumps } else { settings.jumps };
         let mut jumps = vec![0.0; dims];
         for _ in 0..settings.most_sweeps {
             let swept = mover.sweep(&mut particles, power, stream, log_likelihood)?;
@@ -134,7 +135,7 @@ pub fn sample_cube(
                 *sum += jump;
                 least = least.min(*sum);
             }
-            if least >= settings.jumps {
+            if least >= enough {
                 break;
             }
         }
