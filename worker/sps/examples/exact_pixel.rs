@@ -49,7 +49,6 @@ fn main() -> Result<()> {
         match flag.as_str() {
             "--particles" => settings.particles = value.parse()?,
             "--repeats" => repeats = value.parse()?,
-            "--jumps" => settings.jumps = value.parse()?,
             _ => return Err(format!("unknown flag {flag}").into()),
         }
     }

@@ -3,8 +3,8 @@
 //! the fluxes say.
 //!
 //! Everything happens in the unit cube u of the prior ([`Prior::from_cube`]),
-//! stretched to z = Phi^-1(u), where Phi is the normal distribution function, so that the
-//! prior is a standard normal and no proposal falls outside. Particles are
+//! stretched to z = Phi^-1(u), Phi the normal distribution function, so that
+//! the prior is a standard normal and no proposal falls outside. Particles are
 //! drawn from the prior and carried through the tempered posteriors
 //!
 //! p_b(z) ~ N(z; 0, 1) L(Phi(z))^b, 0 = b_0 < b_1 < ... = 1.
@@ -30,9 +30,9 @@
 //! A move adds a multiple of the difference of two other particles (differential
 //! evolution), which needs no tuning to scales and correlations. Those come
 //! from the half of the particles that stands still meanwhile, so that the moves
-//! leave the tempered posterior of all particles as it is. One move in ten adds the whole
-//! difference, which leads from mode to mode; shares of modes too
-//! far apart for that are kept by the weights.
+//! leave the tempered posterior of all particles as it is. One move in ten adds
+//! the whole difference, which leads from mode to mode; shares of modes too far
+//! apart for that are kept by the weights.
 //!
 //! | step | source |
 //! | --- | --- |
@@ -42,8 +42,8 @@
 //! | differential evolution | ter Braak (2006), Statistics and Computing 16, 239 |
 //! | two halves | Foreman-Mackey et al. (2013), PASP 125, 306 |
 //!
-//! Draws are exact as the number of particles grows; their errors at some number are
-//! measured in `exact/tests.rs` and `tests/exact.rs`.
+//! Draws are exact as the number of particles grows; errors at a given number
+//! are measured in `exact/tests.rs` and `tests/exact.rs`.
 
 mod amplitude;
 mod moves;
@@ -51,7 +51,7 @@ mod tempering;
 #[cfg(test)]
 mod tests;
 
-pub use tempering::{CubePosterior, sample_cube};
+pub use tempering::{CubePosterior, LogLikelihood, sample_cube};
 
 use crate::error::SpsError;
 use crate::grid::FixedRedshift;
@@ -66,7 +66,8 @@ use outshine_kernels::random::Stream;
 pub struct Settings {
     /// Particles, which are the draws returned.
     pub particles: usize,
-    /// Effective share of the particles that a step of the tempering leaves.
+    /// Effective share of the particles that a step of the tempering leaves:
+    /// the larger, the better are the shares of separate modes kept.
     pub effective_share: f64,
     /// Squared jumps per step, in variances of the particles.
     pub jumps: f64,

@@ -8,7 +8,7 @@ use outshine_kernels::scalar;
 
 /// A log likelihood on the unit cube, for many points at once: points
 /// (n, dims), row by row, to n values; minus infinity or NaN where there is none.
-pub(super) type LogLikelihood<'a> = dyn FnMut(&[f64], &mut [f64]) -> Result<(), SpsError> + 'a;
+pub type LogLikelihood<'a> = dyn FnMut(&[f64], &mut [f64]) -> Result<(), SpsError> + 'a;
 
 /// Equally weighted draws of a posterior on the unit cube.
 #[derive(Clone, Debug)]
@@ -68,9 +68,6 @@ pub(super) fn evaluate(
 /// Samples the posterior of a likelihood under a uniform prior on the unit
 /// cube, as the head of [`crate::exact`] describes.
 ///
-/// `log_likelihood`: points (n, `dims`), row by row, to n values; minus infinity
-/// or NaN where there is none.
-///
 /// # Errors
 /// Those of `log_likelihood`; [`SpsError::Setting`] for settings that cannot
 /// hold, a likelihood that is infinite, fewer points of the prior with a
@@ -82,7 +79,7 @@ pub fn sample_cube(
     dims: usize,
     settings: &Settings,
     stream: &mut Stream,
-    log_likelihood: &mut dyn FnMut(&[f64], &mut [f64]) -> Result<(), SpsError>,
+    log_likelihood: &mut LogLikelihood,
 ) -> Result<CubePosterior, SpsError> {
     settings.validate()?;
     assert!(dims > 0, "a cube has dimensions");
