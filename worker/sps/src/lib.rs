@@ -14,6 +14,7 @@
 //! | [`model`] | the forward model: parameters to noiseless fluxes and spectra |
 //! | [`grid`] | the same, integrated through the bands beforehand: simulations and likelihoods |
 //! | [`likelihood`] | of observed fluxes, given those of a model |
+//! | [`mod@exact`] | exact posterior of one object at a known redshift |
 //! | [`prior`] | the prior of the parameters, and their free coordinates |
 //! | [`mod@derive`] | what follows from free coordinates, for many draws at once |
 //! | [`noise`] | errors, exposure depths and missing bands |
@@ -27,6 +28,7 @@ pub mod cosmology;
 pub mod derive;
 pub mod dust;
 mod error;
+pub mod exact;
 pub mod filters;
 mod gas;
 pub mod grid;
@@ -43,6 +45,7 @@ pub mod sfh;
 pub use derive::Deriver;
 pub use dust::{Attenuation, AttenuationLaw, BirthClouds};
 pub use error::SpsError;
+pub use exact::ExactPosterior;
 pub use filters::{Filter, FilterSet};
 pub use grid::{Basis, FixedRedshift, RedshiftGrid};
 pub use import::{DspsOptions, import_bagpipes, import_dsps, import_dsps_bytes};

@@ -12,6 +12,7 @@
 //! | double_power_law | tau uniform as a fraction of the cosmic age; log alpha, log beta uniform |
 //! | continuity | each log SFR ratio Student's t with two degrees of freedom, cut to its bounds |
 
+mod cube;
 mod free;
 
 pub(crate) use free::dirichlet as dirichlet_free;
@@ -19,6 +20,7 @@ pub(crate) use free::dirichlet as dirichlet_free;
 use crate::cosmology;
 use crate::error::SpsError;
 use crate::sfh::{Parameters, Sfh, SfhFamily};
+use cube::Source;
 use outshine_kernels::random::Stream;
 use outshine_kernels::scalar;
 use serde::{Deserialize, Serialize};
@@ -122,8 +124,8 @@ impl Numbers {
     }
 }
 
-fn uniform(stream: &mut Stream, (low, high): (f64, f64)) -> f64 {
-    stream.uniform_in(low, high)
+fn uniform(source: &mut impl Source, (low, high): (f64, f64)) -> f64 {
+    low + (high - low) * source.unit()
 }
 
 /// A draw of the Gamma distribution of unit scale: Marsaglia & Tsang (2000).
@@ -173,12 +175,12 @@ fn quantiles(stream: &mut Stream, concentration: f64) -> [f64; 3] {
 
 /// Student's t with two degrees of freedom between two bounds, by its
 /// quantile function: with a = 2 F - 1 = t / sqrt(2 + t^2), t = a sqrt(2 / (1 - a^2)).
-fn student(stream: &mut Stream, scale: f64, bounds: (f64, f64)) -> f64 {
+fn student(source: &mut impl Source, scale: f64, bounds: (f64, f64)) -> f64 {
     let position = |bound: f64| {
         let t = bound / scale;
         t / (2.0 + t * t).sqrt()
     };
-    let a = stream.uniform_in(position(bounds.0), position(bounds.1));
+    let a = uniform(source, (position(bounds.0), position(bounds.1)));
     let t = a * (2.0 / (1.0 - a * a)).sqrt();
     (scale * t).clamp(bounds.0, bounds.1)
 }
@@ -241,31 +243,31 @@ impl Prior {
         self.draw_numbers(stream).at(redshift)
     }
 
-    fn draw_numbers(&self, stream: &mut Stream) -> Numbers {
-        let log_mass_formed = uniform(stream, self.log_mass_formed);
+    fn draw_numbers(&self, source: &mut impl Source) -> Numbers {
+        let log_mass_formed = uniform(source, self.log_mass_formed);
         let shape = match self.sfh {
             SfhFamily::Tau => Shape::Tau {
-                log_tau_gyr: uniform(stream, self.log_tau_gyr),
-                t_i_fraction: uniform(stream, self.t_i_fraction),
+                log_tau_gyr: uniform(source, self.log_tau_gyr),
+                t_i_fraction: uniform(source, self.t_i_fraction),
             },
             SfhFamily::Dirichlet => {
-                let log_ssfr = uniform(stream, self.log_ssfr);
-                let [t25, t50, t75] = quantiles(stream, self.dirichlet_alpha);
+                let log_ssfr = uniform(source, self.log_ssfr);
+                let [t25, t50, t75] = source.times(self.dirichlet_alpha);
                 Shape::Done(Sfh::Dirichlet { log_ssfr, t25, t50, t75 })
             }
             SfhFamily::DoublePowerLaw => Shape::Turnover {
-                fraction: uniform(stream, self.turnover_fraction),
-                alpha: scalar::exp10(uniform(stream, self.log_alpha)),
-                beta: scalar::exp10(uniform(stream, self.log_beta)),
+                fraction: uniform(source, self.turnover_fraction),
+                alpha: scalar::exp10(uniform(source, self.log_alpha)),
+                beta: scalar::exp10(uniform(source, self.log_beta)),
             },
             SfhFamily::Continuity => {
                 let (scale, bounds) = (self.continuity_scale, self.log_sfr_ratio);
-                let log_sfr_ratios = [0.0; 6].map(|_| student(stream, scale, bounds));
+                let log_sfr_ratios = [0.0; 6].map(|_| student(source, scale, bounds));
                 Shape::Done(Sfh::Continuity { log_sfr_ratios })
             }
         };
-        let metallicity = uniform(stream, self.metallicity);
-        let a_v = uniform(stream, self.a_v);
+        let metallicity = uniform(source, self.metallicity);
+        let a_v = uniform(source, self.a_v);
         Numbers { log_mass_formed, shape, metallicity, a_v }
     }
 }

@@ -1,0 +1,232 @@
+//! Particles from the prior to the posterior, for any likelihood on the unit cube.
+
+use super::Settings;
+use super::moves::Mover;
+use crate::error::SpsError;
+use outshine_kernels::random::Stream;
+use outshine_kernels::scalar;
+
+/// A log likelihood on the unit cube, for many points at once: points
+/// (n, dims), row by row, to n values; minus infinity or NaN where there is none.
+pub type LogLikelihood<'a> = dyn FnMut(&[f64], &mut [f64]) -> Result<(), SpsError> + 'a;
+
+/// Equally weighted draws of a posterior on the unit cube.
+#[derive(Clone, Debug)]
+pub struct CubePosterior {
+    /// (particles, dims) points, row by row.
+    pub cubes: Vec<f64>,
+    /// (particles) their log likelihoods.
+    pub log_likelihood: Vec<f64>,
+    /// ln of the integral of the likelihood over the cube.
+    pub log_evidence: f64,
+    /// Its standard error, were the particles of a step independent.
+    pub log_evidence_error: f64,
+    /// Steps of the tempering.
+    pub steps: usize,
+    /// Share of moves accepted, of all.
+    pub acceptance: f64,
+    /// Likelihoods evaluated.
+    pub evaluations: usize,
+}
+
+/// The particles.
+pub(super) struct Ensemble {
+    pub dims: usize,
+    /// (particles, dims) z = Phi^-1(u), row by row.
+    pub z: Vec<f64>,
+    /// (particles) log likelihoods.
+    pub log_likelihood: Vec<f64>,
+}
+
+/// Least and greatest coordinate of the cube: no 0 and no 1, whatever z.
+const EDGES: (f64, f64) = (1e-300, 1.0 - f64::EPSILON / 2.0);
+
+/// Points of the cube at z.
+pub(super) fn to_cube(z: &[f64], cube: &mut Vec<f64>) {
+    cube.clear();
+    cube.extend(z.iter().map(|&z| scalar::normal_cdf(z).clamp(EDGES.0, EDGES.1)));
+}
+
+/// Evaluates, and makes of NaN what it is: no likelihood.
+pub(super) fn evaluate(
+    log_likelihood: &mut LogLikelihood,
+    cube: &[f64],
+    out: &mut [f64],
+) -> Result<(), SpsError> {
+    log_likelihood(cube, out)?;
+    for value in out {
+        if value.is_nan() {
+            *value = f64::NEG_INFINITY;
+        }
+        if *value == f64::INFINITY {
+            return Err(SpsError::setting("observation", "a likelihood is infinite"));
+        }
+    }
+    Ok(())
+}
+
+/// Samples the posterior of a likelihood under a uniform prior on the unit
+/// cube, as the head of [`crate::exact`] describes.
+///
+/// # Errors
+/// Those of `log_likelihood`; [`SpsError::Setting`] for settings that cannot
+/// hold, a likelihood that is infinite, fewer points of the prior with a
+/// likelihood than span the cube, or too few steps.
+///
+/// # Panics
+/// When `dims` is 0.
+pub fn sample_cube(
+    dims: usize,
+    settings: &Settings,
+    stream: &mut Stream,
+    log_likelihood: &mut LogLikelihood,
+) -> Result<CubePosterior, SpsError> {
+    settings.validate()?;
+    assert!(dims > 0, "a cube has dimensions");
+    let n = settings.particles;
+    let mut particles = Ensemble {
+        dims,
+        z: (0..n * dims).map(|_| stream.normal()).collect(),
+        log_likelihood: vec![0.0; n],
+    };
+    let mut cubes = Vec::with_capacity(n * dims);
+    to_cube(&particles.z, &mut cubes);
+    evaluate(log_likelihood, &cubes, &mut particles.log_likelihood)?;
+    let alive = particles.log_likelihood.iter().filter(|l| l.is_finite()).count();
+    if alive < 4 * dims {
+        let problem = format!("{alive} of {n} draws of the prior have a likelihood: use more");
+        return Err(SpsError::setting("exact.particles", problem));
+    }
+
+    let mut mover = Mover::new(n, dims);
+    let mut evaluations = n;
+    let (mut proposed, mut accepted) = (0usize, 0usize);
+    let (mut power, mut log_evidence, mut variance) = (0.0, 0.0, 0.0);
+    let mut steps = 0;
+    while power < 1.0 {
+        if steps == settings.most_steps {
+            let problem = format!("the likelihood is raised to {power:e} after as many as allowed");
+            return Err(SpsError::setting("exact.most_steps", problem));
+        }
+        steps += 1;
+        let alive = particles.log_likelihood.iter().filter(|l| l.is_finite()).count();
+        let target = settings.effective_share * alive as f64;
+        let (rise, weights) = next_rise(&particles.log_likelihood, 1.0 - power, target);
+        // Exactly 1 at the end.
+        power = if rise == 1.0 - power { 1.0 } else { power + rise };
+        log_evidence += weights.log_mean;
+        // Relative variance of the mean of the weights.
+        variance += 1.0 / weights.effective - 1.0 / n as f64;
+        resample(&mut particles, &weights, stream);
+
+        mover.whiten(&particles);
+        let enough = if power == 1.0 { settings.last_jumps } else { settings.jumps };
+        let mut jumps = vec![0.0; dims];
+        for _ in 0..settings.most_sweeps {
+            let swept = mover.sweep(&mut particles, power, stream, log_likelihood)?;
+            accepted += swept;
+            proposed += n;
+            evaluations += n;
+            let mut least = f64::INFINITY;
+            for (sum, jump) in jumps.iter_mut().zip(&mover.jumps) {
+                *sum += jump;
+                least = least.min(*sum);
+            }
+            if least >= enough {
+                break;
+            }
+        }
+    }
+    to_cube(&particles.z, &mut cubes);
+    Ok(CubePosterior {
+        cubes,
+        log_likelihood: particles.log_likelihood,
+        log_evidence,
+        log_evidence_error: variance.sqrt(),
+        steps,
+        acceptance: accepted as f64 / proposed as f64,
+        evaluations,
+    })
+}
+
+/// Importance weights of one rise of the power.
+struct Weights {
+    /// (particles) relative to the largest.
+    relative: Vec<f64>,
+    sum: f64,
+    /// Effective number: (sum w)^2 / sum w^2.
+    effective: f64,
+    /// ln of the mean weight.
+    log_mean: f64,
+}
+
+fn weigh(log_likelihood: &[f64], rise: f64) -> Weights {
+    let most = log_likelihood.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let relative: Vec<f64> =
+        log_likelihood.iter().map(|l| scalar::exp(rise * (l - most))).collect();
+    let (mut sum, mut square) = (0.0, 0.0);
+    for w in &relative {
+        sum += w;
+        square += w * w;
+    }
+    let log_mean = rise * most + scalar::ln(sum / relative.len() as f64);
+    Weights { effective: sum * sum / square, relative, sum, log_mean }
+}
+
+/// Tries that bracket the rise, 16 times closer each: down to 1e-120.
+const BRACKETS: usize = 100;
+/// Halvings of the bracket, in ln.
+const HALVINGS: usize = 12;
+
+/// The rise of the power, at most `room`, whose weights have the effective
+/// number `target`, or nearly a larger one.
+fn next_rise(log_likelihood: &[f64], room: f64, target: f64) -> (f64, Weights) {
+    let mut high = room;
+    let mut weights = weigh(log_likelihood, room);
+    if weights.effective >= target {
+        return (room, weights);
+    }
+    let mut low = room;
+    for _ in 0..BRACKETS {
+        high = low;
+        low *= 1.0 / 16.0;
+        weights = weigh(log_likelihood, low);
+        if weights.effective >= target {
+            break;
+        }
+    }
+    for _ in 0..HALVINGS {
+        let middle = (low * high).sqrt();
+        let tried = weigh(log_likelihood, middle);
+        if tried.effective >= target {
+            (low, weights) = (middle, tried);
+        } else {
+            high = middle;
+        }
+    }
+    (low, weights)
+}
+
+/// Systematic resampling: one uniform number places a comb of n teeth.
+fn resample(particles: &mut Ensemble, weights: &Weights, stream: &mut Stream) {
+    let (n, dims) = (weights.relative.len(), particles.dims);
+    let tooth = weights.sum / n as f64;
+    let offset = stream.uniform();
+    let mut z = Vec::with_capacity(n * dims);
+    let mut log_likelihood = Vec::with_capacity(n);
+    let (mut sum, mut chosen) = (weights.relative[0], 0);
+    for i in 0..n {
+        let place = (i as f64 + offset) * tooth;
+        while sum <= place && chosen + 1 < n {
+            chosen += 1;
+            sum += weights.relative[chosen];
+        }
+        // Rounding may leave the last tooth beyond the last weight.
+        while weights.relative[chosen] == 0.0 && chosen > 0 {
+            chosen -= 1;
+        }
+        z.extend_from_slice(&particles.z[chosen * dims..(chosen + 1) * dims]);
+        log_likelihood.push(particles.log_likelihood[chosen]);
+    }
+    (particles.z, particles.log_likelihood) = (z, log_likelihood);
+}
