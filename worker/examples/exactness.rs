@@ -1,0 +1,140 @@
+//! An estimator beside the exact sampler, on simulated objects with the same
+//! likelihood: medians and widths of every free coordinate, and R^2 of both.
+//!
+//! `cargo run --release -p outshine-worker --example exactness -- MODEL_DIR [OBJECTS] [key=value ...]`
+//!
+//! Objects are drawn as for training; their mean S/N is spread evenly in its
+//! logarithm from 2 to 1000 by choosing among draws. Shifts are in units of
+//! half the exact 68 % interval.
+#![allow(missing_docs)]
+
+use outshine_kernels::quantile;
+use outshine_kernels::random::{Purpose, Stream};
+use outshine_npe::{Model, Object, Sampler, Scratch};
+use outshine_schemas::campaign::{Campaign, MODEL_FILES};
+use outshine_sps::{Basis, Components, FixedRedshift, Observation, Parameters, exact};
+use outshine_worker::stages::Science;
+use std::path::Path;
+use std::sync::Arc;
+
+const DRAWS: usize = 2000;
+const SNR: (f64, f64) = (2.0, 1000.0);
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut args = std::env::args().skip(1);
+    let folder = args.next().ok_or("give MODEL_DIR [OBJECTS] [key=value ...]")?;
+    let objects: usize = args.next().map_or(Ok(30), |n| n.parse())?;
+    let settings: Vec<String> = args.collect();
+    let text = "name = \"exactness\"\n[field.mock]\n";
+    let campaign = Campaign::parse(text, "exactness", Path::new("."), &settings)?;
+    let science = Science::new(&campaign)?;
+    let [json, weights] = MODEL_FILES.map(|name| Path::new(&folder).join(name));
+    let model = Model::from_parts(&std::fs::read_to_string(json)?, &std::fs::read(weights)?)?;
+    let sampler = Sampler::new(&model);
+    let basis = Arc::new(Basis::new(
+        science.forward.clone(),
+        Components::Full,
+        science.prior.a_v.1,
+    )?);
+    let d = science.free.len();
+    let (mut shifts, mut ratios) = (vec![Vec::new(); d], vec![Vec::new(); d]);
+    let mut medians = vec![Vec::new(); d];
+    println!("object  redshift  S/N  coordinates: shift of the median, ratio of widths");
+    for k in 0..objects {
+        let wanted = SNR.0 * (SNR.1 / SNR.0).powf((k as f64 + 0.5) / objects as f64);
+        let (truth, flux, err, snr) = object(&science, k as u64, wanted)?;
+        let redshift = truth.redshift;
+        let mut stream = Stream::new(2, Purpose::Calibration, k as u64, 1);
+        let seen = sampler.see(&[Object { flux: &flux, err: &err, redshift }])?;
+        let mut own = vec![0.0f32; d * DRAWS];
+        sampler.draw(&seen, 0, &mut stream, DRAWS, &mut Scratch::default(), &mut own)?;
+
+        let table = FixedRedshift::new(basis.clone(), redshift)?;
+        let wide = |values: &[f32]| values.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>();
+        let (flux_njy, err_njy) = (wide(&flux), wide(&err));
+        let observed = Observation { flux_njy: &flux_njy, err_njy: &err_njy };
+        let sampled = exact::sample(
+            &table,
+            &science.prior,
+            observed,
+            &exact::Settings::default(),
+            &mut stream,
+        )?;
+        let (mut columns, mut row) = (vec![Vec::new(); d], vec![0.0; d]);
+        for p in &sampled.parameters {
+            science.prior.to_free(p, stream.uniform(), &mut row)?;
+            columns.iter_mut().zip(&row).for_each(|(c, v)| c.push(*v));
+        }
+        science.prior.to_free(&truth, stream.uniform(), &mut row)?;
+        let mut words = Vec::new();
+        for i in 0..d {
+            let (m0, w0) = interval(&mut columns[i]);
+            let mut mine = wide(&own[i * DRAWS..(i + 1) * DRAWS]);
+            let (m1, w1) = interval(&mut mine);
+            shifts[i].push((m1 - m0) / w0);
+            ratios[i].push(w1 / w0);
+            medians[i].push((row[i], m0, m1));
+            words.push(format!("{:+.2} {:.2}", (m1 - m0) / w0, w1 / w0));
+        }
+        println!("{k:6}  {redshift:8.3}  {snr:6.1}  {}", words.join("  "));
+    }
+    println!("\n{:18} {:>12} {:>12} {:>12}  R^2 exact, ours", "coordinate", "mean |shift|", "mean shift", "mean ratio");
+    for (i, name) in science.free.iter().enumerate() {
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        let size: Vec<f64> = shifts[i].iter().map(|s: &f64| s.abs()).collect();
+        let log: Vec<f64> = ratios[i].iter().map(|r: &f64| r.ln()).collect();
+        let truths: Vec<f64> = medians[i].iter().map(|m: &(f64, f64, f64)| m.0).collect();
+        let centre = mean(&truths);
+        let spread: f64 = truths.iter().map(|t| (t - centre).powi(2)).sum();
+        let r2 = |of: fn(&(f64, f64, f64)) -> f64| {
+            1.0 - medians[i].iter().map(|m| (of(m) - m.0).powi(2)).sum::<f64>() / spread
+        };
+        println!(
+            "{name:18} {:12.3} {:12.3} {:12.3}  {:.3} {:.3}",
+            mean(&size),
+            mean(&shifts[i]),
+            mean(&log).exp(),
+            r2(|m| m.1),
+            r2(|m| m.2)
+        );
+    }
+    Ok(())
+}
+
+/// Median and half the central 68 % interval.
+fn interval(values: &mut [f64]) -> (f64, f64) {
+    quantile::sort(values);
+    let at = |p| quantile::of_sorted(values, p);
+    (at(0.5), 0.5 * (at(0.84) - at(0.16)))
+}
+
+type Simulated = (Parameters, Vec<f32>, Vec<f32>, f64);
+
+/// A simulated object, all bands observed, whose mean S/N is within a fifth of `wanted`.
+fn object(
+    science: &Science,
+    key: u64,
+    wanted: f64,
+) -> Result<Simulated, Box<dyn std::error::Error>> {
+    let bands = science.target.features.bands();
+    let snr: Vec<usize> = ["f277w", "f356w", "f444w"]
+        .iter()
+        .filter_map(|name| bands.iter().position(|b| b == name))
+        .collect();
+    let mut workspace = science.forward.workspace();
+    for attempt in 0..10_000 {
+        let mut stream = Stream::new(2, Purpose::Calibration, key, 1000 + attempt);
+        let truth = science.prior.draw(&mut stream);
+        let mut noiseless = vec![0.0; bands.len()];
+        science.forward.photometry(&truth, Components::Full, &mut workspace, &mut noiseless)?;
+        let mut conditions = science.coverage.draw(&science.noise, &mut stream);
+        conditions.observed.fill(true);
+        let (mut flux, mut err) = (vec![0.0; bands.len()], vec![0.0; bands.len()]);
+        science.noise.observe(&noiseless, &conditions, &mut stream, &mut flux, &mut err);
+        let mean = snr.iter().map(|&b| f64::from(flux[b] / err[b])).sum::<f64>() / snr.len() as f64;
+        if truth.redshift > 0.05 && (mean / wanted).ln().abs() < 0.2 {
+            return Ok((truth, flux, err, mean));
+        }
+    }
+    Err(format!("no object of mean S/N {wanted:.0} in 10,000 draws").into())
+}
