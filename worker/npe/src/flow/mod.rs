@@ -53,8 +53,9 @@ pub trait Flow: Send + Sync {
     fn initial_weights(&self, seed: u64, part: u64) -> Vec<Vec<f32>>;
 
     /// Loss of some rows of a batch of `batch` rows, and its gradient with
-    /// respect to every weight. The loss is the mean over the batch of -ln q(w):
-    /// those of a batch's slices add up.
+    /// respect to every weight. The loss is the mean over the batch of -ln q(w),
+    /// which a density may soften for rows far from all that it expects: those
+    /// of a batch's slices add up.
     ///
     /// `w`: [rows, d] standardised coordinates; `context`: [rows, C].
     ///

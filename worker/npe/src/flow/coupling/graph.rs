@@ -8,11 +8,16 @@ use crate::flow::{Flow, Layer};
 use crate::matmul::Level;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Device, Result, Shape, Tensor, Var};
 use outshine_kernels::random::{Purpose, Stream};
+use outshine_kernels::scalar;
 use std::sync::{Arc, Mutex};
 
 /// Standard deviation of the means of the mixture and of the constants of the
 /// couplings' units before training.
 const START_SPREAD: f64 = 0.7;
+/// An object whose -ln q is above this, in nats, is far from all that the
+/// density expects. Beyond, the loss grows with the logarithm only: one such
+/// object in millions would otherwise undo what the others taught.
+const FAR: f64 = 30.0;
 /// The conditioner's last layer starts this much smaller than the others, so
 /// that training starts from one distribution for all objects.
 const OUTPUT_GAIN: f64 = 0.1;
@@ -60,12 +65,13 @@ impl Coupling {
         Ok(Pass { context, states, residuals, outputs, couplings, density, log_q })
     }
 
-    /// Gradient of the mean over `batch` rows of -ln q, one tensor per variable.
+    /// Gradient of the mean over `batch` rows of the loss, one tensor per variable.
     fn backward(&self, vars: &[Var], pass: &Pass, batch: usize) -> Result<Vec<Tensor>> {
         let shape = &self.layout.shape;
         let level = self.level;
-        let rows = pass.log_q.elem_count();
-        let grad = new_tensor(vec![-1.0 / batch as f32; rows], rows)?;
+        let log_q = pass.log_q.to_vec1::<f32>()?;
+        let slope = |q: &f32| -(1.0 / (1.0 + (-f64::from(*q) - FAR).max(0.0)) / batch as f64) as f32;
+        let grad = new_tensor(log_q.iter().map(slope).collect(), log_q.len())?;
         let (outputs, couplings) = (&pass.outputs, &pass.couplings);
         let (grad, grad_couplings) =
             pass.density.bwd(outputs, couplings, &pass.log_q, &needed(Some(grad))?)?;
@@ -89,6 +95,12 @@ impl Coupling {
         gradient.truncate(vars.len());
         gradient.into_iter().map(needed).collect()
     }
+}
+
+/// -ln q, and its logarithm beyond [`FAR`].
+fn loss(log_q: f64) -> f64 {
+    let excess = (-log_q - FAR).max(0.0);
+    (-log_q).min(FAR) + scalar::ln_1p(excess)
 }
 
 /// What the backward pass needs of the forward pass.
@@ -156,8 +168,8 @@ impl Flow for Coupling {
         batch: usize,
     ) -> std::result::Result<(f64, Vec<Tensor>), NpeError> {
         let pass = self.forward(vars, w, context)?;
-        let sum: f64 = pass.log_q.to_vec1::<f32>()?.iter().map(|q| f64::from(*q)).sum();
-        Ok((-sum / batch as f64, self.backward(vars, &pass, batch)?))
+        let sum: f64 = pass.log_q.to_vec1::<f32>()?.iter().map(|q| loss(f64::from(*q))).sum();
+        Ok((sum / batch as f64, self.backward(vars, &pass, batch)?))
     }
 
     fn log_density(
