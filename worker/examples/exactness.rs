@@ -31,11 +31,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [json, weights] = MODEL_FILES.map(|name| Path::new(&folder).join(name));
     let model = Model::from_parts(&std::fs::read_to_string(json)?, &std::fs::read(weights)?)?;
     let sampler = Sampler::new(&model);
-    let basis = Arc::new(Basis::new(
-        science.forward.clone(),
-        Components::Full,
-        science.prior.a_v.1,
-    )?);
+    let basis =
+        Arc::new(Basis::new(science.forward.clone(), Components::Full, science.prior.a_v.1)?);
     let d = science.free.len();
     let (mut shifts, mut ratios) = (vec![Vec::new(); d], vec![Vec::new(); d]);
     let mut medians = vec![Vec::new(); d];
@@ -78,7 +75,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         println!("{k:6}  {redshift:8.3}  {snr:6.1}  {}", words.join("  "));
     }
-    println!("\n{:18} {:>12} {:>12} {:>12}  R^2 exact, ours", "coordinate", "mean |shift|", "mean shift", "mean ratio");
+    println!(
+        "\n{:18} {:>12} {:>12} {:>12}  R^2 exact, ours",
+        "coordinate", "mean |shift|", "mean shift", "mean ratio"
+    );
     for (i, name) in science.free.iter().enumerate() {
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         let size: Vec<f64> = shifts[i].iter().map(|s: &f64| s.abs()).collect();

@@ -70,7 +70,8 @@ impl Coupling {
         let shape = &self.layout.shape;
         let level = self.level;
         let log_q = pass.log_q.to_vec1::<f32>()?;
-        let slope = |q: &f32| -(1.0 / (1.0 + (-f64::from(*q) - FAR).max(0.0)) / batch as f64) as f32;
+        let slope =
+            |q: &f32| -(1.0 / (1.0 + (-f64::from(*q) - FAR).max(0.0)) / batch as f64) as f32;
         let grad = new_tensor(log_q.iter().map(slope).collect(), log_q.len())?;
         let (outputs, couplings) = (&pass.outputs, &pass.couplings);
         let (grad, grad_couplings) =
