@@ -115,6 +115,11 @@ pub struct Field {
     /// absent: the input is taken as background-subtracted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub background_cell_px: Option<u32>,
+    /// Systematic error as a fraction of the flux, added in quadrature to the
+    /// errors of pixels and of their sums: what zero points, templates and PSF
+    /// matching leave. It does not average down over pixels.
+    #[serde(default)]
+    pub systematic: f64,
     /// Pixels with a lower mean S/N are not fitted.
     #[serde(default = "five")]
     pub min_mean_snr: f64,
@@ -380,6 +385,9 @@ impl Campaign {
                     format!("`{band}` is not among `bands`: add it there or leave it out here"),
                 );
             }
+        }
+        if !(0.0..=1.0).contains(&self.field.systematic) {
+            return invalid("field.systematic", "must be a fraction, 0 to 1".into());
         }
         if !self.field.min_mean_snr.is_finite() {
             return invalid("field.min_mean_snr", "must be a finite number".into());

@@ -66,8 +66,8 @@ impl Bench {
         let bench = Self { folder };
         let bands: Vec<String> = BANDS.iter().map(|b| format!("\"{b}\"")).collect();
         bench.campaign(&format!(
-            "name = \"bad\"\nbands = [{}]\n[field]\npixels = \"pixels.parquet\"\n\
-             [simulate]\ncount = 400\n[train]\nblocks = 1\nhidden = 16\nmax_epochs = 1\n\
+            "name = \"bad\"\nestimator = \"train\"\nbands = [{}]\n[field]\npixels = \"pixels.parquet\"\n\
+             [simulate]\ncount = 400\n[train]\nblocks = 1\nhidden = 16\nredshift_hidden = 0\nmax_epochs = 1\n\
              [calibrate]\ncount = 50\ndraws = 19\nrequired = false\n[fit]\ndraws = 10\n",
             bands.join(", ")
         ))?;

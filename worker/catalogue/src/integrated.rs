@@ -49,9 +49,32 @@ pub fn photometry(bands: &[BandSum], pixels: u32) -> (Vec<f32>, Vec<f32>, bool) 
     (flux, err, dropped)
 }
 
+/// Adds a systematic error, a fraction of the flux, in quadrature to the
+/// errors of the observed bands.
+pub fn add_systematic(flux: &[f32], err: &mut [f32], fraction: f64) {
+    for (flux, err) in flux.iter().zip(err) {
+        if fraction > 0.0 && *err > 0.0 {
+            let (own, more) = (f64::from(*err), fraction * f64::from(*flux));
+            *err = (own * own + more * more).sqrt() as f32;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_systematic_error_is_a_part_of_the_flux() {
+        let flux = [30.0, -40.0, 5.0];
+        let mut err = [4.0, 0.3, 0.0];
+        add_systematic(&flux, &mut err, 0.0);
+        assert_eq!(err, [4.0, 0.3, 0.0]);
+        add_systematic(&flux, &mut err, 0.1);
+        assert_eq!(err[0], 5.0);
+        assert!((f64::from(err[1]) - (16.0f64 + 0.09).sqrt()).abs() < 1e-6);
+        assert_eq!(err[2], 0.0, "not observed");
+    }
 
     #[test]
     fn a_band_counts_only_where_every_pixel_has_it() {

@@ -211,7 +211,8 @@ fn row(
         quantity.resolved_rank = quantity.truth.map(|t| rank(&log, t));
         quantity.resolved = Some(Interval::of(&mut log));
     }
-    let (flux, err, dropped) = integrated::photometry(&whole.bands, whole.used);
+    let (flux, mut err, dropped) = integrated::photometry(&whole.bands, whole.used);
+    integrated::add_systematic(&flux, &mut err, campaign.field.systematic);
     let bands = err.iter().filter(|e| **e > 0.0).count() as u32;
     if dropped {
         bits |= flags::PARTIAL_BANDS;

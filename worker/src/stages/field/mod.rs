@@ -105,6 +105,10 @@ fn pixel_flags(job: &Job, pixel: &Pixel, snr: f64) -> u32 {
 fn tables(job: &Job, mut pixels: Vec<Pixel>) -> Result<Outcome, StageError> {
     let campaign = &job.campaign.campaign;
     pixels.sort_by_key(|p| (p.galaxy_id, p.y, p.x));
+    let systematic = campaign.field.systematic;
+    for pixel in &mut pixels {
+        integrated::add_systematic(&pixel.flux_njy, &mut pixel.err_njy, systematic);
+    }
     let snr_bands = snr_positions(campaign);
     let snr: Vec<f64> =
         pixels.iter().map(|p| mean_snr(&p.flux_njy, &p.err_njy, &snr_bands)).collect();
@@ -116,7 +120,8 @@ fn tables(job: &Job, mut pixels: Vec<Pixel>) -> Result<Outcome, StageError> {
     for members in pixels.chunk_by(|a, b| a.galaxy_id == b.galaxy_id) {
         let n = members.len();
         let own = &bits[blocks.len()..blocks.len() + n];
-        let (flux_njy, err_njy) = sum(members, own, campaign.bands.len());
+        let (flux_njy, mut err_njy) = sum(members, own, campaign.bands.len());
+        integrated::add_systematic(&flux_njy, &mut err_njy, systematic);
         let count = n.div_ceil(BLOCK_PIXELS) as u32;
         blocks.extend((0..n).map(|rank| next_block + (rank / BLOCK_PIXELS) as u32));
         let mean = |of: fn(&Pixel) -> i32| {
