@@ -48,8 +48,8 @@ impl Tarp {
     /// Place in (0, 1) of the truth among its draws, nearest to the random
     /// point first.
     ///
-    /// `truth` [parameters] is rounded to f32, as the draws are; `draws`
-    /// [parameters][draws]. The point and ties are from `stream`.
+    /// `truth` (parameters) is rounded to f32, as the draws are; `draws`
+    /// (parameters, draws). The point and ties are from `stream`.
     ///
     /// # Panics
     /// When there is not one value and one column per parameter, or columns

@@ -53,7 +53,7 @@ impl CalibrationRow {
 
 /// The cases of one parameter, one by one: about 4 kB, however many they are.
 ///
-/// Everything in it is a whole number (counts, and sums of [`Sums`]), so that
+/// Everything in it is a whole number (counts, and sums of rounded values), so that
 /// cases in any order, split over any number of tallies and merged in any
 /// order, give the same row to the bit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
