@@ -2,6 +2,7 @@
 //! pixels and integrated galaxies apart.
 
 use super::draws::{Drawer, truth};
+use super::typical::{self, Limits};
 use super::{Job, Outcome, Science, StageError, compute, model, parallel, table, upstream};
 use arrow::array::{ArrayRef, Float64Array, ListArray, StringArray, UInt64Array};
 use arrow::datatypes::UInt32Type;
@@ -79,6 +80,8 @@ fn calibrate(job: &Job, trained: &model::Trained) -> Result<Outcome, StageError>
     outcome.fact("reasons", verdict.reasons);
     outcome.fact("simulations", 2 * campaign.calibrate.count);
     outcome.fact("model", trained.digest.as_str());
+    let limits = Limits::set(job, trained, 2 * campaign.calibrate.count as usize)?;
+    outcome.fact(typical::LIMITS, limits.to_fact()?);
     Ok(outcome)
 }
 

@@ -16,6 +16,7 @@ mod shipped;
 mod simulate;
 mod table;
 mod train;
+pub mod typical;
 mod upstream;
 
 pub use error::{RetryClass, StageError};
