@@ -32,7 +32,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let what = Survey { key: (99, series), count, withheld, off };
             survey(&science, &sampler, &what, 2)
         };
-        let Some(limit) = Limit::of(look(3, 0.0)?) else {
+        let start = std::time::Instant::now();
+        let set = look(3, 0.0)?;
+        println!("  {:.0} us per simulation", start.elapsed().as_secs_f64() * 1e6 / count as f64);
+        let Some(limit) = Limit::of(set) else {
             println!("  not fitted by this model");
             continue;
         };

@@ -7,7 +7,7 @@
 use super::blocks::{self, Block, SUMMED};
 use super::draws::{self, Drawer, Draws, position};
 use super::field::{CHUNK_BLOCKS, GALAXIES, field_file, truth_file};
-use super::typical::{Limits, Typical};
+use super::typical::{self, Limits, Typical};
 use super::{Job, Outcome, StageError, compute, model, table, upstream};
 use arrow::array::{
     Array, ArrayRef, Float32Array, Float32Builder, Int32Array, Int64Array, UInt32Array,
@@ -24,7 +24,7 @@ use outshine_schemas::flags;
 use outshine_schemas::tables::{blocks as blocks_schema, samples, summaries};
 use outshine_schemas::task::{Shard, Stage};
 use outshine_store::parquet;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Posterior draws.
@@ -84,17 +84,22 @@ pub async fn run(job: &Job) -> Result<Outcome, StageError> {
         };
         read(job, &name, bytes, truth, shard, &mut pixels)?;
     }
-    let mut redshifts = BTreeMap::new();
+    let limits = Limits::load(job).await?;
+    let (mut redshifts, mut strangers) = (BTreeMap::new(), BTreeSet::new());
     if pixels.iter().any(|p| p.is_fitted() && p.redshift.is_nan()) {
         let bytes = upstream::file(job, field, GALAXIES).await?;
-        redshifts = draw_redshifts(job, &trained, bytes)?;
+        redshifts = draw_redshifts(job, &trained, bytes.clone())?;
+        let own: BTreeSet<i64> = pixels.iter().map(|p| p.galaxy_id).collect();
+        redshifts.retain(|id, _| own.contains(id));
+        strangers = typical::strangers(job, &trained, &limits, &redshifts, bytes)?;
     }
     for pixel in &mut pixels {
         if pixel.redshift.is_nan() && !redshifts.contains_key(&pixel.galaxy_id) {
             pixel.flags |= flags::NO_REDSHIFT;
+        } else if strangers.contains(&pixel.galaxy_id) && pixel.is_fitted() {
+            pixel.flags |= flags::ATYPICAL;
         }
     }
-    let limits = Limits::load(job).await?;
     let job = job.clone();
     compute(move || fit(&job, &trained, &mut pixels, &redshifts, &limits)).await
 }
@@ -133,9 +138,13 @@ pub fn draw_redshifts(
 }
 
 /// Columns of fluxes and of errors, band after band.
-type Photometry = (Vec<Float32Array>, Vec<Float32Array>);
+pub type Photometry = (Vec<Float32Array>, Vec<Float32Array>);
 
-fn photometry(table: &outshine_store::Table, bands: &[String]) -> Result<Photometry, StageError> {
+/// Photometry of the rows of a table.
+pub fn photometry(
+    table: &outshine_store::Table,
+    bands: &[String],
+) -> Result<Photometry, StageError> {
     let of = |kind: &str| -> Result<Vec<Float32Array>, StageError> {
         bands.iter().map(|b| Ok(table.float32(&format!("{kind}_njy_{b}"))?)).collect()
     };
