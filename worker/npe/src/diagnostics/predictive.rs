@@ -41,7 +41,7 @@ impl Misfit {
     /// How unlikely at random, about as a standard normal deviate: the larger
     /// of that of chi^2, with as many degrees of freedom as bands, by the cube
     /// root of Wilson & Hilferty (1931), and that of the worst of n bands,
-    /// sqrt(z^2 - 2 ln n). Comparable between objects, and free of underflow
+    /// sqrt(z^2 - 2 ln n), negative where that square is. Comparable between objects, and free of underflow
     /// however far the fluxes lie off.
     ///
     /// 0 without any band.
@@ -50,8 +50,8 @@ impl Misfit {
         if self.bands == 0 {
             return 0.0;
         }
-        let worst = (self.outlier - 2.0 * scalar::ln(self.bands as f64)).max(0.0).sqrt();
-        self.deviate_of_all().max(worst)
+        let square = self.outlier - 2.0 * scalar::ln(self.bands as f64);
+        self.deviate_of_all().max(square.abs().sqrt().copysign(square))
     }
 
     /// That of chi^2 alone.
