@@ -1,5 +1,6 @@
 //! Why a pixel or a galaxy has no number, or one to be careful with.
 //! A column `flags` is the sum of the bits that apply; 0 means all is well.
+//! A pixel is fitted unless it has a bit of [`NOT_FITTED`].
 
 /// A flux or an error that cannot be used (negative or infinite error, flux
 /// that is no number): the pixel is not fitted.
@@ -19,12 +20,19 @@ pub const PIXELS_LEFT_OUT: u32 = 64;
 /// Galaxy: a band that only some of the fitted pixels have was left out of
 /// the integrated photometry.
 pub const PARTIAL_BANDS: u32 = 128;
-
 /// Galaxy: the redshift is not known and was fitted along.
 pub const REDSHIFT_FITTED: u32 = 256;
+/// The fluxes lie further from what their own fit predicts than those of
+/// nearly all simulations: the object is not one of those that the model was
+/// trained on, or a band is wrong. It is fitted and summed all the same.
+pub const ATYPICAL: u32 = 512;
+
+/// Bits of a pixel that was not fitted.
+pub const NOT_FITTED: u32 =
+    INVALID_INPUT | LOW_SNR | NO_REDSHIFT | REDSHIFT_OUT_OF_RANGE | TOO_FEW_BANDS;
 
 /// Every bit with its name and meaning, in order.
-pub const ALL: [(u32, &str, &str); 9] = [
+pub const ALL: [(u32, &str, &str); 10] = [
     (INVALID_INPUT, "INVALID_INPUT", "a flux or error of the pixel is unusable"),
     (LOW_SNR, "LOW_SNR", "mean S/N below the limit"),
     (NO_REDSHIFT, "NO_REDSHIFT", "redshift unknown"),
@@ -34,6 +42,7 @@ pub const ALL: [(u32, &str, &str); 9] = [
     (PIXELS_LEFT_OUT, "PIXELS_LEFT_OUT", "some pixels of the galaxy were not fitted"),
     (PARTIAL_BANDS, "PARTIAL_BANDS", "bands observed in part of the galaxy were not summed"),
     (REDSHIFT_FITTED, "REDSHIFT_FITTED", "the redshift was fitted along"),
+    (ATYPICAL, "ATYPICAL", "unlike anything that the model was trained on"),
 ];
 
 /// The names of the bits in `flags`, joined by `|`; empty for 0.

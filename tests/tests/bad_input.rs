@@ -218,14 +218,16 @@ fn pixels_and_galaxies_that_cannot_be_fitted_are_flagged() -> anyhow::Result<()>
         assert_ne!(bits.value(row) & flags::INVALID_INPUT, 0, "row {row}");
     }
     assert_eq!(bits.value(4), flags::LOW_SNR);
-    assert!((5..9).all(|row| bits.value(row) == 0));
+    // A network this small may find any pixel strange.
+    let fitted = |row| bits.value(row) & flags::NOT_FITTED == 0;
+    assert!((5..9).all(fitted));
     use arrow::array::Array;
-    assert!((0..12).all(|row| median.is_valid(row) == (bits.value(row) == 0)));
+    assert!((0..12).all(|row| median.is_valid(row) == fitted(row)));
 
     let catalogue = bench.path("out/catalogue.parquet");
     let table = parquet::decode("catalogue", std::fs::read(catalogue)?.into(), None)?;
     let bits = table.number::<UInt32Type>("flags")?;
-    assert_eq!(bits.value(0), flags::PIXELS_LEFT_OUT);
+    assert_eq!(bits.value(0) & !flags::ATYPICAL, flags::PIXELS_LEFT_OUT);
     for (row, why) in
         [(1, flags::REDSHIFT_OUT_OF_RANGE), (2, flags::NO_REDSHIFT), (3, flags::NO_REDSHIFT)]
     {

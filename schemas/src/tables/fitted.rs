@@ -29,6 +29,8 @@ pub fn summaries(parameters: &[&str], truth: bool) -> Schema {
     let mut fields = pixel_key();
     fields.push(column("mean_snr", DataType::Float32, false, "", "mean S/N over the S/N bands"));
     fields.push(column("flags", DataType::UInt32, false, "", "sum of flag bits"));
+    let meaning = "distance of the fluxes from those of the fit, as a normal deviate";
+    fields.push(column("misfit", DataType::Float32, true, "", meaning));
     for (name, unit, meaning) in parameters.iter().map(|name| parameter(name)) {
         for p in ["p16", "p50", "p84"] {
             fields.push(column(format!("{name}_{p}"), DataType::Float32, true, unit, meaning));

@@ -6,6 +6,7 @@
 //! for the first of the simulations.
 
 use super::draws::{Drawer, truth};
+use super::typical::{self, Limits};
 use super::{Job, Outcome, Science, StageError, compute, model, parallel, table, upstream};
 use arrow::array::{ArrayRef, Float64Array, ListArray, StringArray, UInt64Array};
 use arrow::datatypes::UInt32Type;
@@ -100,6 +101,7 @@ fn calibrate(job: &Job, trained: &model::Trained) -> Result<Outcome, StageError>
     outcome.fact("unjudged", verdict.unjudged);
     outcome.fact("simulations", 2 * campaign.calibrate.count);
     outcome.fact("model", trained.digest.as_str());
+    outcome.fact(typical::LIMITS, Limits::set(job, trained)?.to_fact()?);
     Ok(outcome)
 }
 
@@ -238,41 +240,24 @@ pub fn mean_snr(flux: &[f32], err: &[f32], bands: &[usize]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::board::Board;
     use crate::stages::examples::Simulations;
     use crate::stages::simulate::{SIMULATIONS, simulate};
+    use crate::stages::tests::job;
     use outshine_npe::{Sampler, train_span};
-    use outshine_schemas::campaign::{Campaign, ResolvedCampaign};
     use outshine_schemas::digest::Digest;
-    use outshine_schemas::task::{Shard, Stage, Task};
+    use outshine_schemas::task::{Shard, Stage};
     use outshine_store::parquet;
     use std::ops::ControlFlow;
-    use std::path::Path;
 
     const CAMPAIGN: &str = "name = \"c\"\nestimator = \"train\"\nbands = [\"f115w\", \"f200w\", \"f277w\", \
         \"f356w\", \"f444w\"]\n[field.mock]\n[simulate]\ncount = 6000\n\
         [train]\nblocks = 3\nhidden = 48\nmax_epochs = 25\n[calibrate]\ncount = 600\ndraws = 199\n";
 
-    async fn job(stage: Stage, shard: Shard) -> Job {
-        let campaign = Campaign::parse(CAMPAIGN, "c.toml", Path::new("."), &[]).unwrap();
-        let science = Arc::new(Science::new(&campaign).unwrap());
-        let campaign = Arc::new(ResolvedCampaign::new(campaign, None, None));
-        let inputs = Digest::of(b"");
-        Job {
-            store: outshine_store::open("memory:").await.unwrap(),
-            task: Task::new(campaign.id(), campaign.digest(), stage, shard, inputs),
-            campaign,
-            science,
-            threads: 2,
-            board: Board::default(),
-        }
-    }
-
     /// The same model passes as it is, and fails when its posteriors are made
     /// too narrow (by 0.6) or too wide (by 1.6).
     #[tokio::test]
     async fn only_an_honest_model_passes() {
-        let job = job(Stage::Simulate, Shard { start: 0, end: 6000 }).await;
+        let job = job(CAMPAIGN, Stage::Simulate, Shard { start: 0, end: 6000 }).await;
         let bands = &job.campaign.campaign.bands;
         let made = simulate(&job).unwrap();
         let table = parquet::decode(SIMULATIONS, made.files[0].1.clone(), None).unwrap();

@@ -73,7 +73,10 @@ pub struct Drawer<'a> {
     /// have the same in the same order.
     bands: Option<Vec<Option<usize>>>,
     scratch: Scratch,
+    /// Free coordinates of the latest draws, [d, n], and their redshift, or one
+    /// per draw.
     free: Vec<f32>,
+    redshift: Vec<f64>,
     derived: Vec<f32>,
     words: Vec<u32>,
     noise: Vec<f32>,
@@ -99,6 +102,7 @@ impl<'a> Drawer<'a> {
             bands: band_map(science, sampler),
             scratch: Scratch::default(),
             free: Vec::new(),
+            redshift: Vec::new(),
             derived: Vec::new(),
             words: Vec::new(),
             noise: Vec::new(),
@@ -179,6 +183,22 @@ impl<'a> Drawer<'a> {
         self.report(&each, n, stream)
     }
 
+    /// Whether the latest draws are all at one redshift.
+    pub fn one_redshift(&self) -> bool {
+        self.redshift.len() == 1
+    }
+
+    /// Number `k` of `m` of the latest draws, spread evenly over them: its free
+    /// coordinates and, last, its redshift.
+    pub fn point(&self, k: usize, m: usize, point: &mut [f64]) {
+        let n = self.free.len() / self.science.free.len();
+        let i = k * n / m;
+        for (value, column) in point.iter_mut().zip(self.free.chunks_exact(n)) {
+            *value = f64::from(column[i]);
+        }
+        point[self.science.free.len()] = self.redshift[i.min(self.redshift.len() - 1)];
+    }
+
     /// Reported parameters of the free coordinates at hand; `redshift`: one, or
     /// one per draw.
     fn report(
@@ -187,6 +207,8 @@ impl<'a> Drawer<'a> {
         n: usize,
         stream: &mut Stream,
     ) -> Result<Draws, StageError> {
+        self.redshift.clear();
+        self.redshift.extend_from_slice(redshift);
         let deriver = &self.science.deriver;
         let noise = deriver.noise_columns() * n;
         self.words.resize(noise, 0);

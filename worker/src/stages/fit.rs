@@ -7,6 +7,7 @@
 use super::blocks::{self, Block, SUMMED};
 use super::draws::{Drawer, Draws, position};
 use super::field::{CHUNK_BLOCKS, GALAXIES, field_file, truth_file};
+use super::typical::{self, Limits, Typical};
 use super::{Job, Outcome, StageError, compute, model, table, upstream};
 use arrow::array::{
     Array, ArrayRef, Float32Array, Float32Builder, Int32Array, Int64Array, UInt32Array,
@@ -23,7 +24,7 @@ use outshine_schemas::flags;
 use outshine_schemas::tables::{blocks as blocks_schema, samples, summaries};
 use outshine_schemas::task::{Shard, Stage};
 use outshine_store::parquet;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Posterior draws.
@@ -48,12 +49,18 @@ struct Pixel {
     redshift: f64,
     mean_snr: f32,
     flags: u32,
+    /// Null where it is not fitted.
+    misfit: Option<f32>,
     flux_njy: Vec<f32>,
     err_njy: Vec<f32>,
     truth: Option<Vec<f64>>,
 }
 
 impl Pixel {
+    fn is_fitted(&self) -> bool {
+        self.flags & flags::NOT_FITTED == 0
+    }
+
     fn object(&self) -> Object<'_> {
         Object { flux: &self.flux_njy, err: &self.err_njy, redshift: self.redshift }
     }
@@ -77,18 +84,24 @@ pub async fn run(job: &Job) -> Result<Outcome, StageError> {
         };
         read(job, &name, bytes, truth, shard, &mut pixels)?;
     }
-    let mut redshifts = BTreeMap::new();
-    if pixels.iter().any(|p| p.flags == 0 && p.redshift.is_nan()) {
+    let limits = Limits::load(job).await?;
+    let (mut redshifts, mut strangers) = (BTreeMap::new(), BTreeSet::new());
+    if pixels.iter().any(|p| p.is_fitted() && p.redshift.is_nan()) {
         let bytes = upstream::file(job, field, GALAXIES).await?;
-        redshifts = draw_redshifts(job, &trained, bytes)?;
+        redshifts = draw_redshifts(job, &trained, bytes.clone())?;
+        let own: BTreeSet<i64> = pixels.iter().map(|p| p.galaxy_id).collect();
+        redshifts.retain(|id, _| own.contains(id));
+        strangers = typical::strangers(job, &trained, &limits, &redshifts, bytes)?;
     }
     for pixel in &mut pixels {
         if pixel.redshift.is_nan() && !redshifts.contains_key(&pixel.galaxy_id) {
             pixel.flags |= flags::NO_REDSHIFT;
+        } else if strangers.contains(&pixel.galaxy_id) && pixel.is_fitted() {
+            pixel.flags |= flags::ATYPICAL;
         }
     }
     let job = job.clone();
-    compute(move || fit(&job, &trained, &pixels, &redshifts)).await
+    compute(move || fit(&job, &trained, &mut pixels, &redshifts, &limits)).await
 }
 
 /// Equally probable redshifts of the galaxies of unknown redshift.
@@ -124,9 +137,13 @@ pub fn draw_redshifts(
 }
 
 /// Columns of fluxes and of errors, band after band.
-type Photometry = (Vec<Float32Array>, Vec<Float32Array>);
+pub type Photometry = (Vec<Float32Array>, Vec<Float32Array>);
 
-fn photometry(table: &outshine_store::Table, bands: &[String]) -> Result<Photometry, StageError> {
+/// Photometry of the rows of a table.
+pub fn photometry(
+    table: &outshine_store::Table,
+    bands: &[String],
+) -> Result<Photometry, StageError> {
     let of = |kind: &str| -> Result<Vec<Float32Array>, StageError> {
         bands.iter().map(|b| Ok(table.float32(&format!("{kind}_njy_{b}"))?)).collect()
     };
@@ -166,6 +183,7 @@ fn read(
             redshift: if redshift.is_null(row) { f64::NAN } else { redshift.value(row) },
             mean_snr: snr.value(row),
             flags: flags.value(row),
+            misfit: None,
             flux_njy: flux.iter().map(|c| c.value(row)).collect(),
             err_njy: err.iter().map(|c| c.value(row)).collect(),
             truth: None,
@@ -189,8 +207,9 @@ fn read(
 fn fit(
     job: &Job,
     trained: &model::Trained,
-    pixels: &[Pixel],
+    pixels: &mut [Pixel],
     redshifts: &Redshifts,
+    limits: &Limits,
 ) -> Result<Outcome, StageError> {
     let campaign = &job.campaign.campaign;
     let n = campaign.fit.draws as usize;
@@ -203,6 +222,8 @@ fn fit(
     let with_truth = pixels.iter().any(|p| p.truth.is_some());
     let mut tile = Tile {
         drawer: Drawer::new(&job.science, &trained.sampler),
+        typical: Typical::new(&job.science, &job.science.simulator()?),
+        limits,
         seed: campaign.seed,
         names,
         redshifts,
@@ -216,13 +237,17 @@ fn fit(
     let mut stored: Vec<Vec<f32>> = vec![Vec::new(); kept.len()];
     let (mut fitted, mut row_groups) = (Vec::new(), Vec::new());
     let mut blocks: Vec<Block> = Vec::new();
-    let mut done = 0;
-    for members in pixels.chunk_by(|a, b| a.block == b.block) {
-        let fraction = done as f64 / pixels.len() as f64;
-        job.board.tell(&job.task.id, fraction, format!("{done} of {} pixels", pixels.len()));
-        done += members.len();
-        let fit: Vec<&Pixel> = members.iter().filter(|p| p.flags == 0).collect();
-        tile.draw(&fit)?;
+    let count = pixels.len();
+    let mut all: Vec<&Pixel> = Vec::with_capacity(count);
+    for members in pixels.chunk_by_mut(|a, b| a.block == b.block) {
+        let done = all.len();
+        let fraction = done as f64 / count as f64;
+        job.board.tell(&job.task.id, fraction, format!("{done} of {count} pixels"));
+        let mut fit: Vec<&mut Pixel> = members.iter_mut().filter(|p| p.is_fitted()).collect();
+        tile.draw(&mut fit)?;
+        let members: &[Pixel] = members;
+        all.extend(members);
+        let fit: Vec<&Pixel> = members.iter().filter(|p| p.is_fitted()).collect();
         tile.summarise(members);
         let (order, groups) = tile.pack(&kept)?;
         let mut block = Block::new(members[0].block, members[0].galaxy_id, n, campaign.bands.len());
@@ -264,20 +289,24 @@ fn fit(
             table::encode_packed("samples/2", schema, columns, &about, &row_groups)?;
         outcome.file(SAMPLES, bytes, rows);
     }
-    let all: Vec<&Pixel> = pixels.iter().collect();
     let mut columns = key_columns(&all);
+    columns.push(Arc::new(Float32Array::from_iter(all.iter().map(|p| p.misfit))));
     columns.extend(tile.summary.finish());
     let schema = summaries(names, with_truth);
-    let (bytes, rows) = table::encode("summaries/1", schema, columns, &about)?;
+    let (bytes, rows) = table::encode("summaries/2", schema, columns, &about)?;
     outcome.file(SUMMARIES, bytes, rows);
-    outcome.fact("pixels", pixels.len());
+    outcome.fact("pixels", count);
     outcome.fact("pixels_fitted", fitted.len());
+    let atypical = fitted.iter().filter(|p| p.flags & flags::ATYPICAL != 0).count();
+    outcome.fact("pixels_atypical", atypical);
     Ok(outcome)
 }
 
 /// What goes from block to block; its memory is that of one block.
 struct Tile<'a> {
     drawer: Drawer<'a>,
+    typical: Typical<'a>,
+    limits: &'a Limits,
     seed: u64,
     names: &'static [&'static str],
     redshifts: &'a Redshifts,
@@ -298,11 +327,11 @@ impl Tile<'_> {
         &self.draws[position(self.names, name)]
     }
 
-    /// Draws the pixels of a block.
-    fn draw(&mut self, pixels: &[&Pixel]) -> Result<(), StageError> {
+    /// Draws the pixels of a block, and looks whether they are typical.
+    fn draw(&mut self, pixels: &mut [&mut Pixel]) -> Result<(), StageError> {
         self.draws.iter_mut().for_each(Vec::clear);
         self.intervals.iter_mut().for_each(Vec::clear);
-        for group in pixels.chunks(TOGETHER) {
+        for group in pixels.chunks_mut(TOGETHER) {
             let known = group.iter().filter(|p| !p.redshift.is_nan());
             let objects: Vec<Object<'_>> = known.map(|p| p.object()).collect();
             let network = self.drawer.see(&objects)?;
@@ -317,6 +346,12 @@ impl Tile<'_> {
                     next += 1;
                     self.drawer.draw(&network, next - 1, pixel.redshift, self.n, &mut stream)?
                 };
+                let (flux, err) = (&pixel.flux_njy, &pixel.err_njy);
+                let misfit = self.typical.misfit(&self.drawer, flux, err)?;
+                if self.limits.exceeded(&self.drawer, flux, err, misfit) {
+                    pixel.flags |= flags::ATYPICAL;
+                }
+                pixel.misfit = Some(misfit as f32);
                 for (p, values) in draws.columns().enumerate() {
                     self.draws[p].extend_from_slice(values);
                     self.intervals[p].push(Interval::of_f32(values, &mut self.selection));
@@ -340,7 +375,7 @@ impl Tile<'_> {
     fn summarise(&mut self, members: &[Pixel]) {
         let mut next = 0;
         for pixel in members {
-            if pixel.flags != 0 {
+            if !pixel.is_fitted() {
                 self.summary.leave_out();
                 continue;
             }

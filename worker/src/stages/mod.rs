@@ -16,6 +16,7 @@ mod shipped;
 mod simulate;
 mod table;
 mod train;
+pub mod typical;
 mod upstream;
 
 pub use error::{RetryClass, StageError};
@@ -88,4 +89,29 @@ async fn compute<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|e| StageError::Permanent(format!("the computation panicked: {e}")))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use outshine_schemas::campaign::Campaign;
+    use outshine_schemas::digest::Digest;
+    use outshine_schemas::task::Shard;
+    use std::path::Path;
+
+    /// A task of the campaign with that text, over an empty store.
+    pub async fn job(text: &str, stage: Stage, shard: Shard) -> Job {
+        let campaign = Campaign::parse(text, "c.toml", Path::new("."), &[]).unwrap();
+        let science = Arc::new(Science::new(&campaign).unwrap());
+        let campaign = Arc::new(ResolvedCampaign::new(campaign, None, None));
+        let inputs = Digest::of(b"");
+        Job {
+            store: outshine_store::open("memory:").await.unwrap(),
+            task: Task::new(campaign.id(), campaign.digest(), stage, shard, inputs),
+            campaign,
+            science,
+            threads: 2,
+            board: Board::default(),
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use super::blocks::{self, Block, SUMMED};
 use super::draws::Drawer;
 use super::field::GALAXIES;
+use super::typical::{Limits, Typical};
 use super::{Job, Outcome, StageError, compute, fit, model, table, upstream};
 use arrow::array::{Array, ArrayRef, Float64Array, Int64Array, StringArray, UInt32Array};
 use arrow::datatypes::UInt32Type;
@@ -55,6 +56,7 @@ pub async fn run(job: &Job) -> Result<Outcome, StageError> {
     let file = upstream::file(job, &field, GALAXIES).await?;
     let galaxies = galaxies(job, file.clone())?;
     let redshifts = fit::draw_redshifts(job, &trained, file)?;
+    let limits = Limits::load(job).await?;
     let first = galaxies.first().map_or(0, |g| g.blocks.start);
     let last = galaxies.last().map_or(0, |g| g.blocks.end);
     let range = Shard { start: first, end: last };
@@ -65,7 +67,7 @@ pub async fn run(job: &Job) -> Result<Outcome, StageError> {
         all.extend(blocks::read(&table, &job.campaign.campaign.bands)?);
     }
     let job = job.clone();
-    compute(move || reduce(&job, &trained, &galaxies, &redshifts, &all)).await
+    compute(move || reduce(&job, &trained, &galaxies, &redshifts, &limits, &all)).await
 }
 
 fn galaxies(job: &Job, bytes: bytes::Bytes) -> Result<Vec<Galaxy>, StageError> {
@@ -104,13 +106,15 @@ fn reduce(
     trained: &model::Trained,
     galaxies: &[Galaxy],
     redshifts: &fit::Redshifts,
+    limits: &Limits,
     all: &[Block],
 ) -> Result<Outcome, StageError> {
     let mut drawer = Drawer::new(&job.science, &trained.sampler);
+    let mut typical = Typical::new(&job.science, &job.science.simulator()?);
     let mut rows = Vec::with_capacity(galaxies.len());
     for galaxy in galaxies {
         let unknown = redshifts.get(&galaxy.galaxy_id).map(Vec::as_slice);
-        rows.push(row(job, &mut drawer, galaxy, unknown, all)?);
+        rows.push(row(job, &mut drawer, (&mut typical, limits), galaxy, unknown, all)?);
     }
     let digest = trained.digest.as_str();
     let mut columns: Vec<ArrayRef> = vec![
@@ -165,6 +169,7 @@ fn fitted_redshift(
 fn row(
     job: &Job,
     drawer: &mut Drawer,
+    (typical, limits): (&mut Typical<'_>, &Limits),
     galaxy: &Galaxy,
     unknown: Option<&[f64]>,
     all: &[Block],
@@ -234,6 +239,10 @@ fn row(
             return Err(StageError::Permanent(problem));
         }
     };
+    let misfit = typical.misfit(drawer, &flux, &err)?;
+    if limits.exceeded(drawer, &flux, &err, misfit) {
+        bits |= flags::ATYPICAL;
+    }
     for (quantity, (parameter, _)) in quantities.iter_mut().zip(SUMMED) {
         let mut values: Vec<f64> = one.of(parameter).iter().map(|&v| f64::from(v)).collect();
         quantity.integrated_rank = quantity.truth.map(|t| rank(&values, t));

@@ -14,6 +14,7 @@
 
 mod case;
 mod joint;
+mod predictive;
 mod ranks;
 mod redshift;
 mod scores;
@@ -27,6 +28,7 @@ mod verdict;
 pub use case::{Case, CaseMaker};
 pub use joint::{DENSITY_RANK, TARP, Tarp, density_place};
 pub use outshine_kernels::quantile::of_sorted as quantile_of_sorted;
+pub use predictive::{Misfit, Predictive};
 pub use ranks::Ranks;
 pub use redshift::{RedshiftRow, RedshiftScores};
 pub use scores::{JointPlaces, Scores};

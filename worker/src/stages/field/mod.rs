@@ -201,7 +201,7 @@ fn tables(job: &Job, mut pixels: Vec<Pixel>) -> Result<Outcome, StageError> {
     outcome.file(GALAXIES, bytes, rows);
 
     outcome.fact("pixels", pixels.len());
-    outcome.fact("pixels_to_fit", bits.iter().filter(|&&b| b == 0).count());
+    outcome.fact("pixels_to_fit", bits.iter().filter(|&&b| b & flags::NOT_FITTED == 0).count());
     outcome.fact("galaxies", galaxy_rows.len());
     outcome.fact("blocks", next_block);
     for (bit, name, _) in flags::ALL {
@@ -217,7 +217,7 @@ fn tables(job: &Job, mut pixels: Vec<Pixel>) -> Result<Outcome, StageError> {
 fn sum(members: &[Pixel], bits: &[u32], bands: usize) -> (Vec<f32>, Vec<f32>) {
     let mut sums = vec![BandSum::default(); bands];
     let mut used = 0;
-    for (pixel, _) in members.iter().zip(bits).filter(|(_, bits)| **bits == 0) {
+    for (pixel, _) in members.iter().zip(bits).filter(|(_, bits)| **bits & flags::NOT_FITTED == 0) {
         used += 1;
         for (sum, (&f, &e)) in sums.iter_mut().zip(pixel.flux_njy.iter().zip(&pixel.err_njy)) {
             sum.add_pixel(f, e);
