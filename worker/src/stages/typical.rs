@@ -2,7 +2,7 @@
 //! fluxes to those of its own posterior draws ([`Predictive`]), against
 //! limits set on simulations.
 
-use super::draws::{Drawer, redshifts};
+use super::draws::Drawer;
 use super::field::GALAXIES;
 use super::fit::{Redshifts, photometry};
 use super::{Job, Science, StageError, model, parallel, upstream};
@@ -197,7 +197,7 @@ pub fn survey(
         let sign = if stream.uniform() < 0.5 { 1.0 } else { -1.0 };
         flux[band] += sign * what.off * err[band];
         if what.withheld {
-            let drawn = redshifts(science, sampler, (&flux, &err), n, &mut stream)?;
+            let drawn = drawer.redshift(&flux, &err)?.map(|p| p.draws(n, &mut stream));
             let Some(drawn) = drawn else { return Ok(None) };
             drawer.draw_over(&flux, &err, &drawn, n, &mut stream)?;
         } else {
