@@ -24,7 +24,7 @@ pub const BLOCK_PIXELS: usize = 256;
 pub type Parameter = (&'static str, &'static str, &'static str);
 
 /// Every parameter that a table can hold.
-const PARAMETERS: [Parameter; 17] = [
+const PARAMETERS: [Parameter; 16] = [
     ("log_mass_formed", "log10(Msun)", "stellar mass formed"),
     ("log_tau_gyr", "log10(Gyr)", "e-folding time of the star-formation history"),
     ("t_i_fraction", "", "start of star formation over the age of the universe"),
@@ -45,7 +45,6 @@ const PARAMETERS: [Parameter; 17] = [
     ("t_i_gyr", "Gyr", "cosmic time at which star formation starts"),
     ("mass_weighted_age_gyr", "Gyr", "mass-weighted age"),
     ("t50_lookback_gyr", "Gyr", "time since half of the mass had formed"),
-    ("tau_gyr", "Gyr", "e-folding time of the star-formation history"),
 ];
 
 /// What is reported of the tau-delayed family, in the order of every table.

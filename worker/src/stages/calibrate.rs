@@ -240,14 +240,9 @@ pub fn mean_snr(flux: &[f32], err: &[f32], bands: &[usize]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stages::examples::Simulations;
-    use crate::stages::simulate::{SIMULATIONS, simulate};
-    use crate::stages::tests::job;
-    use outshine_npe::{Sampler, train_span};
+    use crate::stages::tests::{job, trained};
     use outshine_schemas::digest::Digest;
     use outshine_schemas::task::{Shard, Stage};
-    use outshine_store::parquet;
-    use std::ops::ControlFlow;
 
     const CAMPAIGN: &str = "name = \"c\"\nestimator = \"train\"\nbands = [\"f115w\", \"f200w\", \"f277w\", \
         \"f356w\", \"f444w\"]\n[field.mock]\n[simulate]\ncount = 6000\n\
@@ -258,16 +253,7 @@ mod tests {
     #[tokio::test]
     async fn only_an_honest_model_passes() {
         let job = job(CAMPAIGN, Stage::Simulate, Shard { start: 0, end: 6000 }).await;
-        let bands = &job.campaign.campaign.bands;
-        let made = simulate(&job).unwrap();
-        let table = parquet::decode(SIMULATIONS, made.files[0].1.clone(), None).unwrap();
-        let mut data = Simulations::new(job.science.clone(), &job.campaign.campaign);
-        data.extend(&table, bands).unwrap();
-        let science = &job.science;
-        let watch = &mut |_: &outshine_npe::Progress| ControlFlow::Continue(());
-        let trained =
-            train_span(&science.train, &science.target, &data, None, 25, 2, watch).unwrap();
-        let sampler = Sampler::new(&trained.model(science.provenance.clone()));
+        let sampler = trained(&job, 25);
         for (scale, honest) in [(1.0, true), (0.6, false), (1.6, false)] {
             let sampler = sampler.clone().with_base_scale(scale);
             let model = model::Trained { sampler, digest: Digest::of(b"") };

@@ -258,3 +258,14 @@ fn band_map(science: &Science, sampler: &Sampler) -> Option<Vec<Option<usize>>> 
     let at = |band: &String| own.iter().position(|b| b == band);
     (own != model).then(|| model.iter().map(at).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bands_go_to_the_places_that_the_model_knows() {
+        let bands = [Some(2), None, Some(0)];
+        assert_eq!(place(&bands, &[10.0, 20.0, 30.0]), [30.0, 0.0, 10.0]);
+    }
+}

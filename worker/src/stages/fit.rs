@@ -61,6 +61,11 @@ impl Pixel {
         self.flags & flags::NOT_FITTED == 0
     }
 
+    /// Whether it is to be fitted and its redshift is not known.
+    fn lacks_redshift(&self) -> bool {
+        self.is_fitted() && self.redshift.is_nan()
+    }
+
     fn object(&self) -> Object<'_> {
         Object { flux: &self.flux_njy, err: &self.err_njy, redshift: self.redshift }
     }
@@ -85,33 +90,54 @@ pub async fn run(job: &Job) -> Result<Outcome, StageError> {
         read(job, &name, bytes, truth, shard, &mut pixels)?;
     }
     let limits = Limits::load(job).await?;
-    let (mut redshifts, mut strangers) = (BTreeMap::new(), BTreeSet::new());
-    if pixels.iter().any(|p| p.is_fitted() && p.redshift.is_nan()) {
-        let bytes = upstream::file(job, field, GALAXIES).await?;
-        redshifts = draw_redshifts(job, &trained, bytes.clone())?;
-        let own: BTreeSet<i64> = pixels.iter().map(|p| p.galaxy_id).collect();
-        redshifts.retain(|id, _| own.contains(id));
-        strangers = typical::strangers(job, &trained, &limits, &redshifts, bytes)?;
-    }
-    for pixel in &mut pixels {
-        if pixel.redshift.is_nan() && !redshifts.contains_key(&pixel.galaxy_id) {
+    let unknown = pixels.iter().any(Pixel::lacks_redshift);
+    let galaxies = match unknown {
+        true => Some(upstream::file(job, field, GALAXIES).await?),
+        false => None,
+    };
+    let job = job.clone();
+    compute(move || {
+        let mut redshifts = Redshifts::new();
+        if let Some(galaxies) = galaxies {
+            redshifts = find_redshifts(&job, &trained, &limits, &mut pixels, galaxies)?;
+        }
+        fit(&job, &trained, &mut pixels, &redshifts, &limits)
+    })
+    .await
+}
+
+/// Draws the redshifts that the tile lacks; flags the pixels whose galaxy has
+/// none all the same, or is not as those of the training.
+fn find_redshifts(
+    job: &Job,
+    trained: &model::Trained,
+    limits: &Limits,
+    pixels: &mut [Pixel],
+    galaxies: Bytes,
+) -> Result<Redshifts, StageError> {
+    let lacking = pixels.iter().filter(|p| p.lacks_redshift());
+    let wanted: BTreeSet<i64> = lacking.map(|p| p.galaxy_id).collect();
+    let redshifts = draw_redshifts(job, trained, galaxies.clone(), &wanted)?;
+    let strangers = typical::strangers(job, trained, limits, &redshifts, galaxies)?;
+    for pixel in pixels.iter_mut().filter(|p| p.lacks_redshift()) {
+        if !redshifts.contains_key(&pixel.galaxy_id) {
             pixel.flags |= flags::NO_REDSHIFT;
-        } else if strangers.contains(&pixel.galaxy_id) && pixel.is_fitted() {
+        } else if strangers.contains(&pixel.galaxy_id) {
             pixel.flags |= flags::ATYPICAL;
         }
     }
-    let job = job.clone();
-    compute(move || fit(&job, &trained, &mut pixels, &redshifts, &limits)).await
+    Ok(redshifts)
 }
 
 /// Equally probable redshifts of the galaxies of unknown redshift.
 pub type Redshifts = BTreeMap<i64, Vec<f64>>;
 
-/// Draws the redshifts of galaxies from the fit to each as one object.
+/// Draws the redshifts of the `wanted` galaxies from the fit to each as one object.
 pub fn draw_redshifts(
     job: &Job,
     trained: &model::Trained,
     galaxies: Bytes,
+    wanted: &BTreeSet<i64>,
 ) -> Result<Redshifts, StageError> {
     let campaign = &job.campaign.campaign;
     let table = parquet::decode(GALAXIES, galaxies, None)?;
@@ -119,7 +145,8 @@ pub fn draw_redshifts(
     let (flux, err) = photometry(&table, &campaign.bands)?;
     let drawer = Drawer::new(&job.science, &trained.sampler);
     let mut all = Redshifts::new();
-    for row in (0..table.rows()).filter(|&row| redshift.is_null(row)) {
+    let unknown = |row: &usize| redshift.is_null(*row) && wanted.contains(&id.value(*row));
+    for row in (0..table.rows()).filter(unknown) {
         let flux: Vec<f32> = flux.iter().map(|c| c.value(row)).collect();
         let err: Vec<f32> = err.iter().map(|c| c.value(row)).collect();
         if err.iter().all(|e| *e <= 0.0) {

@@ -94,9 +94,11 @@ async fn compute<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use outshine_npe::{Sampler, train_span};
     use outshine_schemas::campaign::Campaign;
     use outshine_schemas::digest::Digest;
     use outshine_schemas::task::Shard;
+    use std::ops::ControlFlow;
     use std::path::Path;
 
     /// A task of the campaign with that text, over an empty store.
@@ -113,5 +115,19 @@ mod tests {
             threads: 2,
             board: Board::default(),
         }
+    }
+
+    /// A sampler trained for `epochs` on the simulations of the job's shard.
+    pub fn trained(job: &Job, epochs: u32) -> Sampler {
+        let made = simulate::simulate(job).unwrap();
+        let name = simulate::SIMULATIONS;
+        let table = outshine_store::parquet::decode(name, made.files[0].1.clone(), None).unwrap();
+        let mut data = examples::Simulations::new(job.science.clone(), &job.campaign.campaign);
+        data.extend(&table, &job.campaign.campaign.bands).unwrap();
+        let (science, threads) = (&job.science, job.threads);
+        let watch = &mut |_: &outshine_npe::Progress| ControlFlow::Continue(());
+        let (config, target) = (&science.train, &science.target);
+        let end = train_span(config, target, &data, None, epochs, threads, watch).unwrap();
+        Sampler::new(&end.model(science.provenance.clone()))
     }
 }

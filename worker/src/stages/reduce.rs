@@ -55,7 +55,6 @@ pub async fn run(job: &Job) -> Result<Outcome, StageError> {
     let field = upstream::commits_over(job, Stage::Field, None).await?.remove(0);
     let file = upstream::file(job, &field, GALAXIES).await?;
     let galaxies = galaxies(job, file.clone())?;
-    let redshifts = fit::draw_redshifts(job, &trained, file)?;
     let limits = Limits::load(job).await?;
     let first = galaxies.first().map_or(0, |g| g.blocks.start);
     let last = galaxies.last().map_or(0, |g| g.blocks.end);
@@ -67,7 +66,13 @@ pub async fn run(job: &Job) -> Result<Outcome, StageError> {
         all.extend(blocks::read(&table, &job.campaign.campaign.bands)?);
     }
     let job = job.clone();
-    compute(move || reduce(&job, &trained, &galaxies, &redshifts, &limits, &all)).await
+    compute(move || {
+        let unknown = galaxies.iter().filter(|g| g.redshift.is_none());
+        let wanted = unknown.map(|g| g.galaxy_id).collect();
+        let redshifts = fit::draw_redshifts(&job, &trained, file, &wanted)?;
+        reduce(&job, &trained, &galaxies, &redshifts, &limits, &all)
+    })
+    .await
 }
 
 fn galaxies(job: &Job, bytes: bytes::Bytes) -> Result<Vec<Galaxy>, StageError> {
