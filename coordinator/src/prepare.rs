@@ -16,6 +16,8 @@ use outshine_store::layout::Layout;
 pub async fn prepare(store: &Store, campaign: Campaign) -> anyhow::Result<ResolvedCampaign> {
     let pixels = fetch(campaign.field.pixels.as_deref(), "field.pixels").await?;
     let sources = fetch(campaign.field.sources.as_deref(), "field.sources").await?;
+    let given = campaign.field.redshifts.as_ref().map(|given| given.table.as_str());
+    let redshifts = fetch(given, "field.redshifts.table").await?;
     let digest = |bytes: &Option<Bytes>| bytes.as_ref().map(|b| Digest::of(b));
     let estimator = match &campaign.estimator {
         Estimator::Folder(folder) => {
@@ -28,12 +30,13 @@ pub async fn prepare(store: &Store, campaign: Campaign) -> anyhow::Result<Resolv
         }
         _ => [None, None],
     };
-    let resolved = ResolvedCampaign::new(campaign, digest(&pixels), digest(&sources));
+    let resolved = ResolvedCampaign::new(campaign, digest(&pixels), digest(&sources))
+        .with_redshifts(digest(&redshifts));
     let [description, weights] = &estimator;
     let digests = digest(description).zip(digest(weights)).map(|(a, b)| [a, b]);
     let resolved = resolved.with_estimator(digests);
     let layout = Layout::new(&resolved.id());
-    for bytes in [pixels, sources].into_iter().chain(estimator).flatten() {
+    for bytes in [pixels, sources, redshifts].into_iter().chain(estimator).flatten() {
         let path = layout.input(&Digest::of(&bytes));
         if !store.exists(&path).await? {
             store.put(&path, bytes).await?;

@@ -108,6 +108,9 @@ pub struct Field {
     /// needed where the pixel table has the columns itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sources: Option<String>,
+    /// Distributions of the redshifts of galaxies where none is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redshifts: Option<GivenRedshifts>,
     /// A mock field with known truth instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mock: Option<Section>,
@@ -126,6 +129,30 @@ pub struct Field {
     /// The bands over which the S/N is averaged.
     #[serde(default = "snr_bands")]
     pub snr_bands: Vec<String>,
+}
+
+/// A table of redshift distributions. A galaxy whose redshift is known has no
+/// use for its own; one that is not in the table has its redshift fitted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GivenRedshifts {
+    /// Parquet table (a path or URL) of `galaxy_id`, `redshift` and `density`,
+    /// one row per node; linear between a galaxy's nodes, 0 outside.
+    pub table: String,
+    /// What they are.
+    pub meaning: Meaning,
+}
+
+/// What a given distribution of redshift is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Meaning {
+    /// Known apart from these fluxes (a number density, a cluster, a grism):
+    /// multiplied by what the fluxes say.
+    Prior,
+    /// Made from these fluxes (a photometric redshift): replaces the fit, as
+    /// to multiply by it would count the fluxes twice.
+    Posterior,
 }
 
 /// Size of the training set.
@@ -320,6 +347,11 @@ impl Campaign {
                 *path = relative_to(folder, path);
             }
         }
+        if let Some(toml::Value::String(path)) =
+            table.get_mut("field").and_then(|f| f.get_mut("redshifts")?.get_mut("table"))
+        {
+            *path = relative_to(folder, path);
+        }
         if let Some(toml::Value::String(name)) = table.get_mut("estimator")
             && !["shipped", "train"].contains(&name.as_str())
         {
@@ -465,6 +497,9 @@ pub struct ResolvedCampaign {
     pub pixels: Option<Digest>,
     /// SHA-256 of the source table, stored under `inputs`.
     pub sources: Option<Digest>,
+    /// SHA-256 of the table of redshift distributions, stored under `inputs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redshifts: Option<Digest>,
     /// SHA-256 of description and weights of an estimator by folder, stored
     /// under `inputs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -481,8 +516,16 @@ impl ResolvedCampaign {
             campaign,
             pixels,
             sources,
+            redshifts: None,
             estimator: None,
         }
+    }
+
+    /// The same with a table of redshift distributions.
+    #[must_use]
+    pub fn with_redshifts(mut self, digest: Option<Digest>) -> Self {
+        self.redshifts = digest;
+        self
     }
 
     /// The same with the estimator of a folder.
@@ -503,6 +546,9 @@ impl ResolvedCampaign {
         plain.campaign.execution = Execution::default();
         plain.campaign.field.pixels = None;
         plain.campaign.field.sources = None;
+        if let Some(given) = &mut plain.campaign.field.redshifts {
+            given.table.clear();
+        }
         if plain.estimator.is_some() {
             plain.campaign.estimator = Estimator::Folder(String::new());
         }

@@ -27,12 +27,15 @@ pub const REDSHIFT_FITTED: u32 = 256;
 /// trained on, or a band is wrong. It is fitted and summed all the same.
 pub const ATYPICAL: u32 = 512;
 
+/// Galaxy: a distribution of its redshift was given and used.
+pub const REDSHIFT_GIVEN: u32 = 1024;
+
 /// Bits of a pixel that was not fitted.
 pub const NOT_FITTED: u32 =
     INVALID_INPUT | LOW_SNR | NO_REDSHIFT | REDSHIFT_OUT_OF_RANGE | TOO_FEW_BANDS;
 
 /// Every bit with its name and meaning, in order.
-pub const ALL: [(u32, &str, &str); 10] = [
+pub const ALL: [(u32, &str, &str); 11] = [
     (INVALID_INPUT, "INVALID_INPUT", "a flux or error of the pixel is unusable"),
     (LOW_SNR, "LOW_SNR", "mean S/N below the limit"),
     (NO_REDSHIFT, "NO_REDSHIFT", "redshift unknown"),
@@ -43,6 +46,7 @@ pub const ALL: [(u32, &str, &str); 10] = [
     (PARTIAL_BANDS, "PARTIAL_BANDS", "bands observed in part of the galaxy were not summed"),
     (REDSHIFT_FITTED, "REDSHIFT_FITTED", "the redshift was fitted along"),
     (ATYPICAL, "ATYPICAL", "unlike anything that the model was trained on"),
+    (REDSHIFT_GIVEN, "REDSHIFT_GIVEN", "a given distribution of the redshift was used"),
 ];
 
 /// The names of the bits in `flags`, joined by `|`; empty for 0.

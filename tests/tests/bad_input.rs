@@ -237,6 +237,64 @@ fn pixels_and_galaxies_that_cannot_be_fitted_are_flagged() -> anyhow::Result<()>
     Ok(())
 }
 
+/// Triangles of redshift about 2 for galaxies 2 and 3, and about 9 for galaxy 4.
+fn distributions(path: &Path, density: f64) -> anyhow::Result<()> {
+    let rows = [2, 3, 4].map(|id| {
+        let about = if id == 4 { 9.0 } else { 2.0 };
+        [(id, about - 0.5, 0.0), (id, about, density), (id, about + 0.5, 0.0)]
+    });
+    let rows = rows.as_flattened();
+    let columns: [(&str, ArrayRef); 3] = [
+        ("galaxy_id", Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.0)))),
+        ("redshift", Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.1)))),
+        ("density", Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.2)))),
+    ];
+    let batch = RecordBatch::try_from_iter(columns)?;
+    Ok(std::fs::write(path, parquet::encode(&batch.schema(), &[batch], &[], 1000)?)?)
+}
+
+/// A known redshift comes first, then a given distribution; a posterior needs
+/// no fit, which this network has not.
+#[test]
+fn redshifts_may_be_given_as_distributions() -> anyhow::Result<()> {
+    let mut pixels = Pixels::good();
+    (pixels.galaxy[8], pixels.redshift[8]) = (2, Some(3.0));
+    (pixels.galaxy[9], pixels.redshift[9]) = (3, None);
+    (pixels.galaxy[10], pixels.redshift[10]) = (4, None);
+    (pixels.galaxy[11], pixels.redshift[11]) = (5, None);
+    let bench = Bench::new(&pixels)?;
+    let table = bench.path("pz.parquet");
+    distributions(&table, -1.0)?;
+    let place = format!("field.redshifts.table={}", table.display());
+    let meaning = "field.redshifts.meaning=posterior";
+    bench.refuses(&[&place, meaning], &["pz.parquet", "galaxy 2", "not negative"])?;
+    bench.refuses(&[&place, "field.redshifts.meaning=guess"], &["campaign.toml", "guess"])?;
+
+    distributions(&table, 1.0)?;
+    let arguments = bench.arguments(&[&place, meaning]);
+    let mut arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let out = bench.path("out").display().to_string();
+    arguments.extend(["--export", &out]);
+    outshine_ok(&arguments, &[])?;
+    let catalogue = bench.path("out/catalogue.parquet");
+    let table = parquet::decode("catalogue", std::fs::read(catalogue)?.into(), None)?;
+    let bits = table.number::<UInt32Type>("flags")?;
+    let how = flags::REDSHIFT_FITTED
+        | flags::REDSHIFT_GIVEN
+        | flags::REDSHIFT_OUT_OF_RANGE
+        | flags::NO_REDSHIFT;
+    let expected = [0, 0, flags::REDSHIFT_GIVEN, flags::REDSHIFT_OUT_OF_RANGE, flags::NO_REDSHIFT];
+    for (row, expected) in expected.into_iter().enumerate() {
+        let found = bits.value(row);
+        assert_eq!(found & how, expected, "row {row}: {}", flags::names(found));
+    }
+    use arrow::array::Array;
+    let median = table.float64("redshift_p50")?;
+    assert!((median.value(2) - 2.0).abs() < 0.02, "{}", median.value(2));
+    assert!([0, 1, 3, 4].into_iter().all(|row| median.is_null(row)));
+    Ok(())
+}
+
 #[test]
 fn a_failed_task_is_tried_again_on_request_only() -> anyhow::Result<()> {
     let mut pixels = Pixels::good();

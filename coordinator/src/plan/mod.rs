@@ -57,7 +57,7 @@ pub fn stage(
     };
     let inputs = match stage {
         Stage::Field => {
-            let tables = [&campaign.pixels, &campaign.sources];
+            let tables = [&campaign.pixels, &campaign.sources, &campaign.redshifts];
             let digests = tables.into_iter().flatten();
             Digest::of_parts(digests.map(|d| d.as_str().as_bytes()))
         }

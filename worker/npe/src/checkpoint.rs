@@ -5,12 +5,12 @@ use crate::error::NpeError;
 use crate::model::{Model, TrainingFacts};
 use crate::standardisation::Standardisation;
 use crate::storage::Arrays;
-use crate::train::TrainConfig;
+use crate::train::{Moments, TrainConfig, Turn, turned};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 const FORMAT: &str = "outshine-checkpoint";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const WHAT: &str = "checkpoint";
 
 /// One finished epoch.
@@ -40,8 +40,7 @@ pub(crate) struct DensityState {
     pub spec: DensitySpec,
     pub standardisation: Standardisation,
     pub weights: Vec<Vec<f32>>,
-    pub first_moment: Vec<Vec<f32>>,
-    pub second_moment: Vec<Vec<f32>>,
+    pub moments: Vec<Moments>,
     pub best_weights: Vec<Vec<f32>>,
 }
 
@@ -121,8 +120,7 @@ impl Checkpoint {
             let prefix = |kind: &str| format!("{name}.{kind}");
             spec.put_standardisation(&mut arrays, &prefix(""), &density.standardisation);
             spec.put_weights(&mut arrays, &prefix("now."), &density.weights);
-            spec.put_weights(&mut arrays, &prefix("adam_m."), &density.first_moment);
-            spec.put_weights(&mut arrays, &prefix("adam_v."), &density.second_moment);
+            put_moments(&mut arrays, name, spec, &density.moments);
             spec.put_weights(&mut arrays, &prefix("best."), &density.best_weights);
         }
         arrays.to_bytes(FORMAT, VERSION, self.state.clone())
@@ -152,11 +150,54 @@ impl Checkpoint {
                 spec: spec.clone(),
                 standardisation: spec.take_standardisation(WHAT, &mut arrays, &prefix(""))?,
                 weights: spec.take_weights(WHAT, &mut arrays, &prefix("now."))?,
-                first_moment: spec.take_weights(WHAT, &mut arrays, &prefix("adam_m."))?,
-                second_moment: spec.take_weights(WHAT, &mut arrays, &prefix("adam_v."))?,
+                moments: take_moments(&mut arrays, name, spec)?,
                 best_weights: spec.take_weights(WHAT, &mut arrays, &prefix("best."))?,
             });
         }
         Ok(Self { state, densities })
     }
+}
+
+/// Names of the directions of a layer's rows and columns.
+const SIDES: [&str; 2] = ["left", "right"];
+
+fn put_moments(arrays: &mut Arrays, name: &str, spec: &DensitySpec, moments: &[Moments]) {
+    for (layer, m) in spec.layers().iter().zip(moments) {
+        let shape = || vec![layer.rows, layer.cols];
+        let at = |kind: &str| format!("{name}.{kind}.{}", layer.name);
+        arrays.put_f32(&at("first"), shape(), &m.first);
+        arrays.put_f32(&at("second"), shape(), &m.second);
+        for (side, turn) in SIDES.iter().zip(m.turns.iter().flatten()) {
+            let n = turn.covariance.len().isqrt();
+            arrays.put_f32(&at(&format!("{side}.covariance")), vec![n, n], &turn.covariance);
+            arrays.put_f32(&at(&format!("{side}.directions")), vec![n, n], &turn.directions);
+        }
+    }
+}
+
+fn take_moments(
+    arrays: &mut Arrays,
+    name: &str,
+    spec: &DensitySpec,
+) -> Result<Vec<Moments>, NpeError> {
+    let mut moments = Vec::new();
+    for layer in spec.layers() {
+        let mut take = |kind: &str, rows: usize, cols: usize| {
+            arrays.take_f32(WHAT, &format!("{name}.{kind}.{}", layer.name), &[rows, cols])
+        };
+        let first = take("first", layer.rows, layer.cols)?;
+        let second = take("second", layer.rows, layer.cols)?;
+        let mut turn = |side: &str, n: usize| {
+            Ok::<_, NpeError>(Turn {
+                covariance: take(&format!("{side}.covariance"), n, n)?,
+                directions: take(&format!("{side}.directions"), n, n)?,
+            })
+        };
+        let turns = match turned(&layer) {
+            true => Some([turn(SIDES[0], layer.rows)?, turn(SIDES[1], layer.cols)?]),
+            false => None,
+        };
+        moments.push(Moments { first, second, turns });
+    }
+    Ok(moments)
 }

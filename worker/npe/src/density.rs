@@ -3,7 +3,7 @@
 use crate::coordinates::Coordinates;
 use crate::error::NpeError;
 use crate::features::FeatureSpec;
-use crate::flow::Architecture;
+use crate::flow::{Architecture, Layer};
 use crate::matmul::Level;
 use crate::standardisation::Standardisation;
 use crate::storage::Arrays;
@@ -88,9 +88,13 @@ impl DensitySpec {
         Err(NpeError::Unreadable { what, why })
     }
 
+    /// Shapes of the weights.
+    pub fn layers(&self) -> Vec<Layer> {
+        self.architecture.flow(Level::detect()).layers()
+    }
+
     pub fn put_weights(&self, arrays: &mut Arrays, prefix: &str, weights: &[Vec<f32>]) {
-        let layers = self.architecture.flow(Level::detect()).layers();
-        for (layer, values) in layers.iter().zip(weights) {
+        for (layer, values) in self.layers().iter().zip(weights) {
             let name = format!("{prefix}{}", layer.name);
             arrays.put_f32(&name, vec![layer.rows, layer.cols], values);
         }
@@ -102,12 +106,11 @@ impl DensitySpec {
         arrays: &mut Arrays,
         prefix: &str,
     ) -> Result<Vec<Vec<f32>>, NpeError> {
-        let layers = self.architecture.flow(Level::detect()).layers();
-        let take = |layer: &crate::flow::Layer| {
+        let take = |layer: &Layer| {
             let name = format!("{prefix}{}", layer.name);
             arrays.take_f32(what, &name, &[layer.rows, layer.cols])
         };
-        layers.iter().map(take).collect()
+        self.layers().iter().map(take).collect()
     }
 
     pub fn put_standardisation(&self, arrays: &mut Arrays, prefix: &str, s: &Standardisation) {

@@ -3,33 +3,44 @@
 //!
 //! Truth comes from the forward model at full resolution; everything else is
 //! drawn as for training. Joint tests and redshifts, which cost more, are made
-//! for the first of the simulations.
+//! for the first of the simulations. Strata that these leave with fewer than
+//! are needed to judge them get more of their own ([`super::scarce`]), which
+//! count in no other figure.
 
-use super::draws::{Drawer, truth};
+use super::draws::{Drawer, position, truth};
+use super::scarce::{self, Simulated, observe};
 use super::typical::{self, Limits};
 use super::{Job, Outcome, Science, StageError, compute, model, parallel, table, upstream};
 use arrow::array::{ArrayRef, Float64Array, ListArray, StringArray, UInt64Array};
 use arrow::datatypes::UInt32Type;
 use outshine_kernels::random::{Purpose, Stream};
 use outshine_kernels::{quantile, scalar};
-use outshine_npe::Object;
 use outshine_npe::diagnostics::{
     CalibrationRow, Case, CaseMaker, JointPlaces, RedshiftScores, Scores, Strata, Tarp, Verdict,
     density_place,
 };
+use outshine_npe::{Object, Sampler};
 use outshine_schemas::tables::{calibration, redshift_calibration};
-use outshine_sps::{Components, Derived, Parameters};
+use outshine_sps::Components;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// An object counts as a pixel up to this median over bands of the error in
 /// units of that of one pixel, and as an integrated galaxy beyond.
-const PIXEL_LIMIT: f64 = 3.0;
+pub const PIXEL_LIMIT: f64 = 3.0;
 /// Simulations of which the joint density is ranked.
 const DENSITY_TESTS: usize = 20_000;
 /// Simulations whose redshift is fitted, where their mean S/N is above [`REDSHIFT_SNR`].
 const REDSHIFT_TESTS: usize = 60_000;
 const REDSHIFT_SNR: f64 = 5.0;
+/// Simulations looked through for those of scarce strata, at most, as a
+/// multiple of the plain sample.
+const SEARCH: u64 = 100;
+/// log10 of sSFR_100 (per year, of the mass formed) above which an object
+/// counts for the second R^2 of the star-formation rate: none is at the floor.
+const FORMING: f64 = -12.0;
+/// That row: all objects, but R^2, bias and scatter of those above it.
+const FORMING_ROW: &str = "log_sfr_100_forming";
 
 /// The calibration.
 pub const CALIBRATION: &str = "calibration.parquet";
@@ -45,8 +56,7 @@ pub async fn run(job: &Job) -> Result<Outcome, StageError> {
 
 fn calibrate(job: &Job, trained: &model::Trained) -> Result<Outcome, StageError> {
     let campaign = &job.campaign.campaign;
-    let (scores, redshifts) = measure(job, trained)?;
-    let rows = scores.rows();
+    let (rows, redshifts) = measure(job, trained)?;
     let verdict = Verdict::of(
         rows.iter().map(|(population, row)| (population.as_str(), row)),
         &job.science.tolerance,
@@ -105,59 +115,72 @@ fn calibrate(job: &Job, trained: &model::Trained) -> Result<Outcome, StageError>
     Ok(outcome)
 }
 
-/// A simulated object that the model has not seen.
-struct Simulated {
-    parameters: Parameters,
-    derived: Derived,
-    flux: Vec<f32>,
-    err: Vec<f32>,
-}
-
 /// Memory of one thread.
 struct Bench<'a> {
-    workspace: outshine_sps::model::Workspace,
+    science: &'a Science,
+    sampler: &'a Sampler,
     drawer: Drawer<'a>,
     maker: CaseMaker,
     tarp: Tarp,
+    /// Draws per object.
+    draws: usize,
+    snr_bands: &'a [usize],
+    strata: Strata,
 }
 
-/// Scores of every simulation, drawn exactly as those of the training are.
-fn measure(job: &Job, trained: &model::Trained) -> Result<(Scores, RedshiftScores), StageError> {
-    let science = &job.science;
-    let campaign = &job.campaign.campaign;
-    let names: Vec<&str> = science.reported.iter().copied().chain(tau(science)).collect();
-    let snr = snr_positions(campaign);
-    let total = 2 * campaign.calibrate.count as usize;
-    let done = AtomicUsize::new(0);
-    let scores = Mutex::new((Scores::new(Strata::default(), &names), RedshiftScores::default()));
-    let bench = || Bench {
-        workspace: science.forward.workspace(),
-        drawer: Drawer::new(science, &trained.sampler),
-        maker: CaseMaker::default(),
-        tarp: Tarp::new(science.target.coordinates.low(), science.target.coordinates.high()),
-    };
-    parallel::map(total, job.threads, bench, |bench, i| {
-        let before = done.fetch_add(1, Ordering::Relaxed);
-        if before.is_multiple_of(500) {
-            let fraction = before as f64 / total as f64;
-            job.board.tell(&job.task.id, fraction, format!("{before} of {total} simulations"));
+/// What one simulation says.
+struct Scored {
+    stratum: usize,
+    cases: Vec<Case>,
+    joint: JointPlaces,
+    mean_snr: f64,
+}
+
+impl<'a> Bench<'a> {
+    fn new(job: &'a Job, sampler: &'a Sampler, snr_bands: &'a [usize]) -> Self {
+        let science = &job.science;
+        Self {
+            science,
+            sampler,
+            drawer: Drawer::new(science, sampler),
+            maker: CaseMaker::default(),
+            tarp: Tarp::new(science.target.coordinates.low(), science.target.coordinates.high()),
+            draws: job.campaign.campaign.calibrate.draws as usize,
+            snr_bands,
+            strata: Strata::default(),
         }
-        let mut stream = Stream::new(campaign.seed, Purpose::Calibration, i as u64, 0);
-        let one = simulate(science, &mut bench.workspace, &mut stream)?;
+    }
+
+    /// Names of the cases.
+    fn names(&self) -> Vec<&'static str> {
+        let reported = self.science.reported.iter().copied();
+        reported.chain([FORMING_ROW]).chain(tau(self.science)).collect()
+    }
+
+    /// Draws from the posterior of a simulation of known redshift.
+    fn score(
+        &mut self,
+        one: &Simulated,
+        with_density: bool,
+        stream: &mut Stream,
+    ) -> Result<Scored, StageError> {
+        let (science, n) = (self.science, self.draws);
         let redshift = one.parameters.redshift;
         let object = Object { flux: &one.flux, err: &one.err, redshift };
-        let n = campaign.calibrate.draws as usize;
-        let seen = bench.drawer.see(&[object])?;
-        let draws = bench.drawer.draw(&seen, 0, redshift, n, &mut stream)?;
+        let seen = self.drawer.see(&[object])?;
+        let draws = self.drawer.draw(&seen, 0, redshift, n, stream)?;
         let mut free = vec![0.0; science.free.len()];
         science.prior.to_free(&one.parameters, stream.uniform(), &mut free)?;
         let truth = truth(science, &free, &one.parameters, &one.derived);
-        let mean_snr = mean_snr(&one.flux, &one.err, &snr);
+        let mean_snr = mean_snr(&one.flux, &one.err, self.snr_bands);
         let bright = mean_snr > 1.0;
-        let mut cases: Vec<Case> = Vec::with_capacity(names.len());
+        let mut cases: Vec<Case> = Vec::with_capacity(truth.len() + 2);
         for (&truth, draws) in truth.iter().zip(draws.columns()) {
-            cases.push(bench.maker.case(truth, draws, bright, &mut stream));
+            cases.push(self.maker.case(truth, draws, bright, stream));
         }
+        let sfr = cases[position(science.reported, "log_sfr_100")];
+        let forming = sfr.truth - one.parameters.log_mass_formed > FORMING;
+        cases.push(Case { bright: bright && forming, ..sfr });
         // The paper quotes tau itself, not its logarithm.
         if tau(science).is_some()
             && let Some(place) = science.reported.iter().position(|n| *n == "log_tau_gyr")
@@ -166,29 +189,89 @@ fn measure(job: &Job, trained: &model::Trained) -> Result<(Scores, RedshiftScore
             let (truth, median) = (scalar::exp10(log.truth), scalar::exp10(log.median));
             cases.push(Case { truth, median, ..log });
         }
-        let columns: Vec<&[f32]> = bench.drawer.free().chunks_exact(n).collect();
-        let tarp = Some(bench.tarp.place(&free, &columns, &mut stream));
-        let density = (i < DENSITY_TESTS).then(|| {
-            let at = |theta: &[f64]| trained.sampler.log_prob_of(&seen, 0, theta);
+        let columns: Vec<&[f32]> = self.drawer.free().chunks_exact(n).collect();
+        let tarp = Some(self.tarp.place(&free, &columns, stream));
+        let density = with_density.then(|| {
+            let at = |theta: &[f64]| self.sampler.log_prob_of(&seen, 0, theta);
             let point = |k: usize| columns.iter().map(|c| f64::from(c[k])).collect::<Vec<f64>>();
             let ranked: Vec<f64> = (0..n).map(|k| at(&point(k))).collect();
-            density_place(at(&free), &ranked, &mut stream)
+            density_place(at(&free), &ranked, stream)
         });
-        let integrated = depth(&one.err, science) > PIXEL_LIMIT;
-        let observed = one.err.iter().filter(|e| **e > 0.0).count();
-        let fitted = match i < REDSHIFT_TESTS && mean_snr > REDSHIFT_SNR {
+        let (strata, bands) = (&self.strata, self.snr_bands);
+        let stratum = scarce::stratum(science, strata, bands, redshift, &one.flux, &one.err);
+        Ok(Scored { stratum, cases, joint: JointPlaces { tarp, density }, mean_snr })
+    }
+}
+
+/// Rows of every population and the scores of fitted redshifts, of simulations
+/// drawn exactly as those of the training are.
+fn measure(
+    job: &Job,
+    trained: &model::Trained,
+) -> Result<(Vec<(String, CalibrationRow)>, RedshiftScores), StageError> {
+    let science = &job.science;
+    let campaign = &job.campaign.campaign;
+    let snr_bands = snr_positions(campaign);
+    let bench = || Bench::new(job, &trained.sampler, &snr_bands);
+    let (strata, names) = (Strata::default(), bench().names());
+    let total = 2 * campaign.calibrate.count as usize;
+    let progress = Progress { job, done: AtomicUsize::new(0), what: "simulations" };
+    let scores = Mutex::new((Scores::new(strata, &names), RedshiftScores::default()));
+    let state = || (science.forward.workspace(), bench());
+    parallel::map(total, job.threads, state, |(workspace, bench), i| {
+        progress.tell(total);
+        let mut stream = Stream::new(campaign.seed, Purpose::Calibration, i as u64, 0);
+        let one = simulate(science, workspace, &mut stream)?;
+        let scored = bench.score(&one, i < DENSITY_TESTS, &mut stream)?;
+        let fitted = match i < REDSHIFT_TESTS && scored.mean_snr > REDSHIFT_SNR {
             true => bench.drawer.redshift(&one.flux, &one.err)?,
             false => None,
         };
         let (scores, redshifts) = &mut *scores.lock().expect("no thread panicked");
-        let stratum = scores.strata().index(mean_snr, redshift, observed, integrated);
-        scores.add(stratum, &cases, JointPlaces { tarp, density });
+        scores.add(scored.stratum, &scored.cases, scored.joint);
         if let Some(fitted) = fitted {
+            let redshift = one.parameters.redshift;
             redshifts.add(redshift, fitted.quantile(0.5), fitted.below(redshift));
         }
         Ok::<(), StageError>(())
     })?;
-    Ok(scores.into_inner().expect("no thread panicked"))
+    let (scores, redshifts) = scores.into_inner().expect("no thread panicked");
+
+    let needed = science.tolerance.min_stratum;
+    let wanted: Vec<u64> = scores.counts().map(|n| needed.saturating_sub(n)).collect();
+    let grid = science.simulator()?;
+    let found = scarce::find(job, &grid, &strata, &snr_bands, wanted, SEARCH * total as u64)?;
+    let progress = Progress { job, done: AtomicUsize::new(0), what: "of scarce strata" };
+    let more = Mutex::new(Scores::new(strata, &names));
+    let state = || (grid.scratch(), bench());
+    parallel::map(found.len(), job.threads, state, |(scratch, bench), k| {
+        progress.tell(found.len());
+        let (one, mut stream) = scarce::simulate(science, campaign.seed, &grid, scratch, found[k])?;
+        let scored = bench.score(&one, false, &mut stream)?;
+        let mut more = more.lock().expect("no thread panicked");
+        more.add(scored.stratum, &scored.cases, scored.joint);
+        Ok::<(), StageError>(())
+    })?;
+    let more = more.into_inner().expect("no thread panicked");
+    Ok((scores.rows_with(&more), redshifts))
+}
+
+/// Tells the board how far it is.
+struct Progress<'a> {
+    job: &'a Job,
+    done: AtomicUsize,
+    what: &'static str,
+}
+
+impl Progress<'_> {
+    fn tell(&self, total: usize) {
+        let before = self.done.fetch_add(1, Ordering::Relaxed);
+        if before.is_multiple_of(500) {
+            let (job, what) = (self.job, self.what);
+            let fraction = before as f64 / total as f64;
+            job.board.tell(&job.task.id, fraction, format!("{before} of {total} {what}"));
+        }
+    }
 }
 
 /// The extra row of families that have a tau.
@@ -202,18 +285,20 @@ fn simulate(
     stream: &mut Stream,
 ) -> Result<Simulated, StageError> {
     let parameters = science.prior.draw(stream);
-    let bands = science.target.features.bands().len();
-    let mut noiseless = vec![0.0; bands];
+    let mut noiseless = vec![0.0; science.target.features.bands().len()];
     let full = Components::Full;
     let derived = science.forward.photometry(&parameters, full, workspace, &mut noiseless)?;
-    let conditions = science.coverage.draw(&science.noise, stream);
-    let (mut flux, mut err) = (vec![0.0; bands], vec![0.0; bands]);
-    science.noise.observe(&noiseless, &conditions, stream, &mut flux, &mut err);
+    let (flux, err) = observe(science, &noiseless, stream);
     Ok(Simulated { parameters, derived, flux, err })
 }
 
+/// Number of observed bands.
+pub fn observed(err: &[f32]) -> usize {
+    err.iter().filter(|e| **e > 0.0).count()
+}
+
 /// Median over the observed bands of the error in units of that of one pixel.
-fn depth(err: &[f32], science: &Science) -> f64 {
+pub fn depth(err: &[f32], science: &Science) -> f64 {
     let pairs = err.iter().zip(science.target.features.sigma_reference_njy());
     let mut ratios: Vec<f64> =
         pairs.filter(|(e, _)| **e > 0.0).map(|(&e, &one)| f64::from(e) / one).collect();

@@ -7,6 +7,7 @@
 use super::blocks::{self, Block, SUMMED};
 use super::draws::{Drawer, Draws, position};
 use super::field::{CHUNK_BLOCKS, GALAXIES, field_file, truth_file};
+use super::redshifts::{self, Distributions, Redshifts};
 use super::typical::{self, Limits, Typical};
 use super::{Job, Outcome, StageError, compute, model, table, upstream};
 use arrow::array::{
@@ -24,7 +25,7 @@ use outshine_schemas::flags;
 use outshine_schemas::tables::{blocks as blocks_schema, samples, summaries};
 use outshine_schemas::task::{Shard, Stage};
 use outshine_store::parquet;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Posterior draws.
@@ -33,9 +34,6 @@ pub const SAMPLES: &str = "samples.parquet";
 pub const SUMMARIES: &str = "summaries.parquet";
 /// Sums over blocks.
 pub const BLOCKS: &str = "blocks.parquet";
-
-/// Minor key of the stream of a galaxy's redshifts; 0 is that of its draws.
-const REDSHIFT_DRAWS: u64 = 1;
 
 /// Pixels that the network sees together.
 const TOGETHER: usize = 64;
@@ -95,11 +93,13 @@ pub async fn run(job: &Job) -> Result<Outcome, StageError> {
         true => Some(upstream::file(job, field, GALAXIES).await?),
         false => None,
     };
+    let given = Distributions::load(job).await?;
     let job = job.clone();
     compute(move || {
         let mut redshifts = Redshifts::new();
         if let Some(galaxies) = galaxies {
-            redshifts = find_redshifts(&job, &trained, &limits, &mut pixels, galaxies)?;
+            let given = given.as_ref();
+            redshifts = find_redshifts(&job, &trained, &limits, given, &mut pixels, galaxies)?;
         }
         fit(&job, &trained, &mut pixels, &redshifts, &limits)
     })
@@ -112,55 +112,24 @@ fn find_redshifts(
     job: &Job,
     trained: &model::Trained,
     limits: &Limits,
+    given: Option<&Distributions>,
     pixels: &mut [Pixel],
     galaxies: Bytes,
 ) -> Result<Redshifts, StageError> {
     let lacking = pixels.iter().filter(|p| p.lacks_redshift());
     let wanted: BTreeSet<i64> = lacking.map(|p| p.galaxy_id).collect();
-    let redshifts = draw_redshifts(job, trained, galaxies.clone(), &wanted)?;
+    let redshifts = redshifts::draw(job, trained, given, galaxies.clone(), &wanted)?;
     let strangers = typical::strangers(job, trained, limits, &redshifts, galaxies)?;
     for pixel in pixels.iter_mut().filter(|p| p.lacks_redshift()) {
-        if !redshifts.contains_key(&pixel.galaxy_id) {
+        if given.is_some_and(|given| given.is_outside(pixel.galaxy_id)) {
+            pixel.flags |= flags::REDSHIFT_OUT_OF_RANGE;
+        } else if !redshifts.contains_key(&pixel.galaxy_id) {
             pixel.flags |= flags::NO_REDSHIFT;
         } else if strangers.contains(&pixel.galaxy_id) {
             pixel.flags |= flags::ATYPICAL;
         }
     }
     Ok(redshifts)
-}
-
-/// Equally probable redshifts of the galaxies of unknown redshift.
-pub type Redshifts = BTreeMap<i64, Vec<f64>>;
-
-/// Draws the redshifts of the `wanted` galaxies from the fit to each as one object.
-pub fn draw_redshifts(
-    job: &Job,
-    trained: &model::Trained,
-    galaxies: Bytes,
-    wanted: &BTreeSet<i64>,
-) -> Result<Redshifts, StageError> {
-    let campaign = &job.campaign.campaign;
-    let table = parquet::decode(GALAXIES, galaxies, None)?;
-    let (id, redshift) = (table.int64("galaxy_id")?, table.float64("redshift")?);
-    let (flux, err) = photometry(&table, &campaign.bands)?;
-    let drawer = Drawer::new(&job.science, &trained.sampler);
-    let mut all = Redshifts::new();
-    let unknown = |row: &usize| redshift.is_null(*row) && wanted.contains(&id.value(*row));
-    for row in (0..table.rows()).filter(unknown) {
-        let flux: Vec<f32> = flux.iter().map(|c| c.value(row)).collect();
-        let err: Vec<f32> = err.iter().map(|c| c.value(row)).collect();
-        if err.iter().all(|e| *e <= 0.0) {
-            continue; // No pixel to fit.
-        }
-        let galaxy = id.value(row);
-        let mut stream =
-            Stream::new(campaign.seed, Purpose::IntegratedDraw, galaxy as u64, REDSHIFT_DRAWS);
-        let n = campaign.fit.redshifts as usize;
-        if let Some(posterior) = drawer.redshift(&flux, &err)? {
-            all.insert(galaxy, posterior.draws(n, &mut stream));
-        }
-    }
-    Ok(all)
 }
 
 /// Columns of fluxes and of errors, band after band.

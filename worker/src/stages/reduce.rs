@@ -3,6 +3,7 @@
 use super::blocks::{self, Block, SUMMED};
 use super::draws::Drawer;
 use super::field::GALAXIES;
+use super::redshifts::{self, Distributions, Redshifts};
 use super::typical::{Limits, Typical};
 use super::{Job, Outcome, StageError, compute, fit, model, table, upstream};
 use arrow::array::{Array, ArrayRef, Float64Array, Int64Array, StringArray, UInt32Array};
@@ -12,6 +13,7 @@ use outshine_catalogue::interval::{Interval, rank};
 use outshine_kernels::random::{Purpose, Stream};
 use outshine_kernels::scalar;
 use outshine_npe::Object;
+use outshine_schemas::campaign::Meaning;
 use outshine_schemas::flags;
 use outshine_schemas::tables::catalogue;
 use outshine_schemas::task::{Shard, Stage};
@@ -49,6 +51,31 @@ struct Row {
     flags: u32,
 }
 
+/// What there is of the redshifts that are not known.
+struct Unknown<'a> {
+    redshifts: Redshifts,
+    given: Option<&'a Distributions>,
+}
+
+impl Unknown<'_> {
+    /// How the redshift of a galaxy was come by, as flag bits.
+    fn flags(&self, galaxy: &Galaxy, (low, high): (f64, f64)) -> u32 {
+        let id = galaxy.galaxy_id;
+        let given = self.given.filter(|given| given.has(id));
+        match galaxy.redshift {
+            Some(z) if (low..=high).contains(&z) => 0,
+            Some(_) => flags::REDSHIFT_OUT_OF_RANGE,
+            None if given.is_some_and(|g| g.is_outside(id)) => flags::REDSHIFT_OUT_OF_RANGE,
+            None if !self.redshifts.contains_key(&id) => flags::NO_REDSHIFT,
+            None => match given.map(Distributions::meaning) {
+                None => flags::REDSHIFT_FITTED,
+                Some(Meaning::Prior) => flags::REDSHIFT_FITTED | flags::REDSHIFT_GIVEN,
+                Some(Meaning::Posterior) => flags::REDSHIFT_GIVEN,
+            },
+        }
+    }
+}
+
 pub async fn run(job: &Job) -> Result<Outcome, StageError> {
     upstream::check_inputs(job).await?;
     let trained = model::load(job).await?;
@@ -65,12 +92,15 @@ pub async fn run(job: &Job) -> Result<Outcome, StageError> {
         let table = parquet::decode(fit::BLOCKS, bytes, None)?;
         all.extend(blocks::read(&table, &job.campaign.campaign.bands)?);
     }
+    let given = Distributions::load(job).await?;
     let job = job.clone();
     compute(move || {
         let unknown = galaxies.iter().filter(|g| g.redshift.is_none());
         let wanted = unknown.map(|g| g.galaxy_id).collect();
-        let redshifts = fit::draw_redshifts(&job, &trained, file, &wanted)?;
-        reduce(&job, &trained, &galaxies, &redshifts, &limits, &all)
+        let given = given.as_ref();
+        let redshifts = redshifts::draw(&job, &trained, given, file, &wanted)?;
+        let unknown = Unknown { redshifts, given };
+        reduce(&job, &trained, &galaxies, &unknown, &limits, &all)
     })
     .await
 }
@@ -110,7 +140,7 @@ fn reduce(
     job: &Job,
     trained: &model::Trained,
     galaxies: &[Galaxy],
-    redshifts: &fit::Redshifts,
+    unknown: &Unknown<'_>,
     limits: &Limits,
     all: &[Block],
 ) -> Result<Outcome, StageError> {
@@ -118,7 +148,6 @@ fn reduce(
     let mut typical = Typical::new(&job.science, &job.science.simulator()?);
     let mut rows = Vec::with_capacity(galaxies.len());
     for galaxy in galaxies {
-        let unknown = redshifts.get(&galaxy.galaxy_id).map(Vec::as_slice);
         rows.push(row(job, &mut drawer, (&mut typical, limits), galaxy, unknown, all)?);
     }
     let digest = trained.digest.as_str();
@@ -127,9 +156,9 @@ fn reduce(
         Arc::new(Float64Array::from_iter_values(galaxies.iter().map(|g| g.x))),
         Arc::new(Float64Array::from_iter_values(galaxies.iter().map(|g| g.y))),
         Arc::new(Float64Array::from_iter(galaxies.iter().map(|g| g.redshift))),
-        fitted_redshift(galaxies, redshifts, |i| i.p16),
-        fitted_redshift(galaxies, redshifts, |i| i.p50),
-        fitted_redshift(galaxies, redshifts, |i| i.p84),
+        fitted_redshift(galaxies, &unknown.redshifts, |i| i.p16),
+        fitted_redshift(galaxies, &unknown.redshifts, |i| i.p50),
+        fitted_redshift(galaxies, &unknown.redshifts, |i| i.p84),
         Arc::new(UInt32Array::from_iter_values(galaxies.iter().map(|g| g.pixels))),
         Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.used))),
         Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.bands))),
@@ -163,20 +192,19 @@ fn reduce(
 /// A quantile of the redshifts of the galaxies where none is known.
 fn fitted_redshift(
     galaxies: &[Galaxy],
-    redshifts: &fit::Redshifts,
+    redshifts: &Redshifts,
     of: fn(Interval) -> f64,
 ) -> ArrayRef {
     let value = |g: &Galaxy| Some(of(Interval::of(&mut redshifts.get(&g.galaxy_id)?.clone())));
     Arc::new(Float64Array::from_iter(galaxies.iter().map(value)))
 }
 
-/// `unknown`: equally probable redshifts, where none is known.
 fn row(
     job: &Job,
     drawer: &mut Drawer,
     (typical, limits): (&mut Typical<'_>, &Limits),
     galaxy: &Galaxy,
-    unknown: Option<&[f64]>,
+    unknown: &Unknown<'_>,
     all: &[Block],
 ) -> Result<Row, StageError> {
     let campaign = &job.campaign.campaign;
@@ -200,13 +228,8 @@ fn row(
             galaxy.galaxy_id, galaxy.pixels, whole.available
         )));
     }
-    let (low, high) = job.science.prior.redshift_range();
-    let mut bits = match galaxy.redshift {
-        None if unknown.is_some() => flags::REDSHIFT_FITTED,
-        None => flags::NO_REDSHIFT,
-        Some(z) if !(low..=high).contains(&z) => flags::REDSHIFT_OUT_OF_RANGE,
-        Some(_) => 0,
-    };
+    let mut bits = unknown.flags(galaxy, job.science.prior.redshift_range());
+    let unknown = unknown.redshifts.get(&galaxy.galaxy_id).map(Vec::as_slice);
     if whole.used < whole.available {
         bits |= flags::PIXELS_LEFT_OUT;
     }

@@ -4,7 +4,8 @@
 
 use super::draws::Drawer;
 use super::field::GALAXIES;
-use super::fit::{Redshifts, photometry};
+use super::fit::photometry;
+use super::redshifts::Redshifts;
 use super::{Job, Science, StageError, model, parallel, upstream};
 use bytes::Bytes;
 use outshine_kernels::random::{Purpose, Stream};

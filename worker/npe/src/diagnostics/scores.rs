@@ -99,19 +99,36 @@ impl Scores {
         }
     }
 
+    /// Objects of each stratum.
+    pub fn counts(&self) -> impl Iterator<Item = u64> + '_ {
+        self.of_stratum.iter().map(|s| s.tallies.first().map_or(0, Tally::count))
+    }
+
     /// (population, row): all single pixels first ([`Strata::OVERALL`]), then
     /// stratum after stratum, those without objects too, so that a verdict can
     /// name them; in each the parameters in order and the joint tests made.
     #[must_use]
     pub fn rows(&self) -> Vec<(String, CalibrationRow)> {
+        self.rows_with(&Self::new(self.strata, &self.parameters))
+    }
+
+    /// The same where single strata have `more` objects, which do not count
+    /// overall: there each kind has the share that it has in nature.
+    ///
+    /// # Panics
+    /// When `more` has other strata or parameters.
+    #[must_use]
+    pub fn rows_with(&self, more: &Self) -> Vec<(String, CalibrationRow)> {
         let mut overall = Stratum::new(self.parameters.len());
         for (index, stratum) in self.of_stratum.iter().enumerate() {
             if Strata::is_pixel(index) {
                 overall.merge(stratum);
             }
         }
+        let mut all = self.clone();
+        all.merge(more);
         let names = (0..Strata::COUNT).map(|index| self.strata.name(index));
-        let populations = names.zip(&self.of_stratum);
+        let populations = names.zip(&all.of_stratum);
         std::iter::once((Strata::OVERALL.to_owned(), &overall))
             .chain(populations)
             .flat_map(|(name, s)| s.rows(&self.parameters).map(move |row| (name.clone(), row)))

@@ -111,7 +111,7 @@ impl Flow for Maf {
         let all = (0..self.shape.blocks).flat_map(block);
         all.map(|(b, layer)| {
             let (rows, cols) = self.shape.layer_shape(layer);
-            Layer { name: format!("flow.{b:03}.layer.{layer}"), rows, cols }
+            Layer { name: format!("flow.{b:03}.layer.{layer}"), rows, cols, masked: true }
         })
         .collect()
     }

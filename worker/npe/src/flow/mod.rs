@@ -39,6 +39,8 @@ pub struct Layer {
     pub rows: usize,
     /// Units.
     pub cols: usize,
+    /// Whether some of its weights must stay 0.
+    pub masked: bool,
 }
 
 /// Bound of a MADE block's log scale: a block stretches by at most e^4.

@@ -91,6 +91,10 @@ impl RedshiftPosterior {
     #[must_use]
     pub fn times(&self, prior: &Self) -> Option<Self> {
         let mut z: Vec<f64> = self.z.iter().chain(&prior.z).copied().collect();
+        // Where one ends, the product does so at once, not over a whole step.
+        for one in [&self.z, &prior.z] {
+            z.extend([one[0].next_down(), one[one.len() - 1].next_up()]);
+        }
         z.sort_by(f64::total_cmp);
         z.dedup();
         let density = z.iter().map(|&z| self.at(z) * prior.at(z)).collect();

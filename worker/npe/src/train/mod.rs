@@ -5,12 +5,15 @@
 //! is free; gradients are added in the order of the slices. So the number of
 //! threads changes nothing but the time, and neither does the number of spans.
 
-mod adam;
 mod batches;
 mod config;
+mod optimiser;
 mod parallel;
+mod turn;
 
 pub use config::{FlowKind, Schedule, TrainConfig};
+pub(crate) use optimiser::{Moments, turned};
+pub(crate) use turn::Turn;
 
 use crate::checkpoint::{Checkpoint, DensityState, EpochRecord, State};
 use crate::density::{DensitySpec, Target};
@@ -88,7 +91,8 @@ pub fn train_span(
     let (train, held_out) = split_indices(config, data.len());
     let densities = target.densities(config)?;
     let flows = densities.into_iter().map(Part::new).collect();
-    let run = Run { config, target, data, threads: threads.clamp(1, SLICES), parts: flows };
+    let (threads, level) = (threads.clamp(1, SLICES), Level::detect());
+    let run = Run { config, target, data, threads, level, parts: flows };
     let mut checkpoint = match from {
         Some(checkpoint) => run.checked(checkpoint)?,
         None => run.start(&train)?,
@@ -144,6 +148,7 @@ struct Run<'a> {
     target: &'a Target,
     data: &'a dyn Examples,
     threads: usize,
+    level: Level,
     parts: Vec<Part>,
 }
 
@@ -154,14 +159,12 @@ impl Run<'_> {
         let sample = self.observe(&train[..train.len().min(STANDARDISATION_EXAMPLES)], 0)?;
         let densities = self.parts.iter().enumerate().map(|(k, part)| {
             let weights = part.flow.initial_weights(self.config.seed, k as u64);
-            let zeros: Vec<Vec<f32>> = weights.iter().map(|w| vec![0.0; w.len()]).collect();
             DensityState {
                 spec: part.spec.clone(),
                 standardisation: sample.standardisation(k, &part.spec),
                 best_weights: weights.clone(),
                 weights,
-                first_moment: zeros.clone(),
-                second_moment: zeros,
+                moments: part.layers.iter().map(Moments::new).collect(),
             }
         });
         Ok(Checkpoint {
@@ -241,19 +244,20 @@ impl Run<'_> {
             let step = checkpoint.state.step + 1;
             let passes = f64::from(epoch) + batch as f64 / batches as f64;
             learning_rate = self.config.learning_rate_of(step, passes);
-            for (density, gradient) in checkpoint.densities.iter_mut().zip(&gradient) {
+            let densities = checkpoint.densities.iter_mut().zip(&self.parts);
+            for ((density, part), gradient) in densities.zip(&mut gradient) {
                 let squares =
-                    parallel(self.threads, gradient.len(), |k| adam::square(&gradient[k]));
+                    parallel(self.threads, gradient.len(), |k| optimiser::square(&gradient[k]));
                 let length = squares.iter().sum::<f64>().sqrt();
                 if !loss.is_finite() || !length.is_finite() {
                     return Err(NpeError::NonFiniteLoss { epoch, batch: batch as u64, loss });
                 }
                 let scale = (self.config.gradient_clip / length.max(1e-30)).min(1.0) as f32;
-                let rule = adam::Rule::new(learning_rate, step, scale);
-                let moments = density.first_moment.iter_mut().zip(&mut density.second_moment);
-                let weights = density.weights.iter_mut().zip(moments).zip(gradient);
-                each(self.threads, weights.collect(), |((w, (m, v)), gradient)| {
-                    rule.apply(gradient, w, m, v);
+                let rule = optimiser::Rule { level: self.level, rate: learning_rate, step, scale };
+                let states = density.weights.iter_mut().zip(&mut density.moments);
+                let layers = part.layers.iter().zip(states).zip(gradient);
+                each(self.threads, layers.collect(), |((layer, (w, moments)), gradient)| {
+                    rule.apply(layer, gradient, w, moments);
                 });
             }
             sum += loss * (to - from) as f64;
@@ -315,7 +319,7 @@ impl Run<'_> {
         let failures = std::sync::Mutex::new(Ok(()));
         each(self.threads, places, |(density, layer, matrix)| {
             for (k, gradient) in gradients.iter().enumerate() {
-                if let Err(e) = adam::accumulate(&gradient[density][layer], matrix, k == 0) {
+                if let Err(e) = optimiser::accumulate(&gradient[density][layer], matrix, k == 0) {
                     *failures.lock().expect("no other worker panicked") = Err(e);
                 }
             }

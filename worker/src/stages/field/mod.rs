@@ -5,6 +5,7 @@ mod mock;
 mod observed;
 
 use super::calibrate::{mean_snr, snr_positions};
+use super::redshifts::Distributions;
 use super::{Job, Outcome, StageError, compute, table};
 use arrow::array::{ArrayRef, Float32Array, Float64Array, Int32Array, Int64Array, UInt32Array};
 use outshine_catalogue::integrated::{self, BandSum};
@@ -73,6 +74,8 @@ pub async fn run(job: &Job) -> Result<Outcome, StageError> {
         .await;
     }
     let input = observed::Input::fetch(&job).await?;
+    // Read when fitting; a bad table should not wait until then.
+    Distributions::load(&job).await?;
     compute(move || {
         let pixels = observed::pixels(&job, &input)?;
         tables(&job, pixels)

@@ -80,7 +80,7 @@ impl Layout {
     #[must_use]
     pub fn layers(&self) -> Vec<Layer> {
         let (c, h) = (self.shape.context, self.shape.hidden);
-        let layer = |name: String, rows, cols| Layer { name, rows, cols };
+        let layer = |name: String, rows, cols| Layer { name, rows, cols, masked: false };
         let mut layers = vec![layer("conditioner.input".into(), c + 1, h)];
         for block in 0..self.shape.blocks {
             layers.push(layer(format!("conditioner.{block:02}.first"), h + 1, h));

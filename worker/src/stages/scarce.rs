@@ -1,0 +1,171 @@
+//! Simulations of the strata that a plain sample leaves with too few.
+//!
+//! Strata are cut by what is observed, so which one a simulation belongs to is
+//! known only once it is made. Made by the tables of the training they are
+//! cheap; the draws are not, and are made for those wanted alone.
+
+use super::calibrate::{PIXEL_LIMIT, depth, mean_snr, observed};
+use super::{Job, Science, StageError, parallel};
+use outshine_kernels::random::{Purpose, Stream};
+use outshine_npe::diagnostics::Strata;
+use outshine_sps::grid::Scratch;
+use outshine_sps::{Derived, Parameters, RedshiftGrid};
+
+/// Series of the streams of these simulations.
+const SERIES: u64 = 4;
+/// Simulations made together.
+const CHUNK: u64 = 4096;
+/// Chunks between two looks at what is still wanted.
+const ROUND: u64 = 64;
+
+/// A simulated object, observed.
+pub struct Simulated {
+    /// What it is.
+    pub parameters: Parameters,
+    /// What derives from it.
+    pub derived: Derived,
+    /// Fluxes, nJy per band.
+    pub flux: Vec<f32>,
+    /// Errors, nJy per band; 0 where not observed.
+    pub err: Vec<f32>,
+}
+
+/// Simulation number `i`, and its stream from then on.
+pub fn simulate(
+    science: &Science,
+    seed: u64,
+    grid: &RedshiftGrid,
+    scratch: &mut Scratch,
+    i: u64,
+) -> Result<(Simulated, Stream), StageError> {
+    let mut stream = Stream::new(seed, Purpose::Calibration, i, SERIES);
+    let parameters = science.prior.draw(&mut stream);
+    let mut noiseless = vec![0.0; science.target.features.bands().len()];
+    let derived = grid.photometry(&parameters, scratch, &mut noiseless)?;
+    let (flux, err) = observe(science, &noiseless, &mut stream);
+    Ok((Simulated { parameters, derived, flux, err }, stream))
+}
+
+/// Fluxes and errors of one observation as those of the training are.
+pub fn observe(science: &Science, noiseless: &[f64], stream: &mut Stream) -> (Vec<f32>, Vec<f32>) {
+    let conditions = science.coverage.draw(&science.noise, stream);
+    let (mut flux, mut err) = (vec![0.0; noiseless.len()], vec![0.0; noiseless.len()]);
+    science.noise.observe(noiseless, &conditions, stream, &mut flux, &mut err);
+    (flux, err)
+}
+
+/// Stratum of an object.
+pub fn stratum(
+    science: &Science,
+    strata: &Strata,
+    snr_bands: &[usize],
+    redshift: f64,
+    flux: &[f32],
+    err: &[f32],
+) -> usize {
+    let integrated = depth(err, science) > PIXEL_LIMIT;
+    strata.index(mean_snr(flux, err, snr_bands), redshift, observed(err), integrated)
+}
+
+/// Numbers of the first simulations of every stratum, as many as it is
+/// `wanted`, among the first `most`: fewer where these hold fewer. Ascending.
+///
+/// # Errors
+/// Of the forward model.
+pub fn find(
+    job: &Job,
+    grid: &RedshiftGrid,
+    strata: &Strata,
+    snr_bands: &[usize],
+    mut wanted: Vec<u64>,
+    most: u64,
+) -> Result<Vec<u64>, StageError> {
+    let (science, seed) = (&job.science, job.campaign.campaign.seed);
+    let mut found = Vec::new();
+    let mut from = 0;
+    while from < most && wanted.iter().any(|n| *n > 0) {
+        let to = (from + CHUNK * ROUND).min(most);
+        let chunks = (to - from).div_ceil(CHUNK) as usize;
+        let all = parallel::map(
+            chunks,
+            job.threads,
+            || grid.scratch(),
+            |scratch, chunk| {
+                let start = from + CHUNK * chunk as u64;
+                let numbers = start..(start + CHUNK).min(to);
+                strata_of(science, seed, grid, scratch, strata, snr_bands, numbers)
+            },
+        )?;
+        for (i, stratum) in (from..to).zip(all.into_iter().flatten()) {
+            let wanted = &mut wanted[usize::from(stratum)];
+            if *wanted > 0 {
+                *wanted -= 1;
+                found.push(i);
+            }
+        }
+        from = to;
+        job.board.tell(&job.task.id, 0.0, format!("{from} simulations for scarce strata"));
+    }
+    Ok(found)
+}
+
+/// Strata of the simulations of some numbers.
+fn strata_of(
+    science: &Science,
+    seed: u64,
+    grid: &RedshiftGrid,
+    scratch: &mut Scratch,
+    strata: &Strata,
+    snr_bands: &[usize],
+    numbers: std::ops::Range<u64>,
+) -> Result<Vec<u8>, StageError> {
+    let bands = science.target.features.bands().len();
+    let mut streams: Vec<Stream> =
+        numbers.map(|i| Stream::new(seed, Purpose::Calibration, i, SERIES)).collect();
+    let parameters: Vec<Parameters> = streams.iter_mut().map(|s| science.prior.draw(s)).collect();
+    let mut noiseless = vec![0.0; parameters.len() * bands];
+    grid.fluxes(&parameters, scratch, &mut noiseless)?;
+    let objects = parameters.iter().zip(noiseless.chunks_exact(bands)).zip(&mut streams);
+    Ok(objects
+        .map(|((parameters, noiseless), stream)| {
+            let (flux, err) = observe(science, noiseless, stream);
+            stratum(science, strata, snr_bands, parameters.redshift, &flux, &err) as u8
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stages::calibrate::snr_positions;
+    use crate::stages::tests::job;
+    use outshine_schemas::task::{Shard, Stage};
+
+    const CAMPAIGN: &str = "name = \"c\"\nestimator = \"train\"\n[field.mock]\n";
+
+    /// Every stratum gets what it lacks, of its own kind, whatever the number
+    /// of threads; and a search that cannot succeed ends.
+    #[tokio::test]
+    async fn scarce_strata_are_filled() {
+        let mut job = job(CAMPAIGN, Stage::Calibrate, Shard { start: 0, end: 1 }).await;
+        let strata = Strata::default();
+        let bands = snr_positions(&job.campaign.campaign);
+        let grid = job.science.simulator().unwrap();
+        let wanted: Vec<u64> = (0..Strata::COUNT as u64).map(|k| k % 7).collect();
+        let found = find(&job, &grid, &strata, &bands, wanted.clone(), 1_000_000).unwrap();
+        job.threads = 1;
+        assert_eq!(found, find(&job, &grid, &strata, &bands, wanted.clone(), 1_000_000).unwrap());
+        assert!(found.windows(2).all(|pair| pair[0] < pair[1]));
+        let mut counts = vec![0; Strata::COUNT];
+        let mut scratch = grid.scratch();
+        for i in found {
+            let (one, _) =
+                simulate(&job.science, job.campaign.campaign.seed, &grid, &mut scratch, i).unwrap();
+            let z = one.parameters.redshift;
+            counts[stratum(&job.science, &strata, &bands, z, &one.flux, &one.err)] += 1;
+        }
+        assert_eq!(counts, wanted);
+        let all = vec![u64::MAX; Strata::COUNT];
+        assert_eq!(find(&job, &grid, &strata, &bands, all, 5000).unwrap().len(), 5000);
+    }
+}
