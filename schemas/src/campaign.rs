@@ -216,11 +216,14 @@ pub struct Fit {
     /// Redshifts, equally probable, over which the draws of a galaxy of
     /// unknown redshift are spread.
     pub redshifts: u32,
+    /// Whether summaries say what redshift each pixel would have by itself,
+    /// whatever that of its galaxy: another source behind or before it shows.
+    pub pixel_redshifts: bool,
 }
 
 impl Default for Fit {
     fn default() -> Self {
-        Self { draws: 500, keep: KeepDraws::All, redshifts: 50 }
+        Self { draws: 500, keep: KeepDraws::All, redshifts: 50, pixel_redshifts: false }
     }
 }
 

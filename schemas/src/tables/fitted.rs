@@ -23,14 +23,22 @@ pub fn samples(parameters: &[&str], draws: usize) -> Schema {
 }
 
 /// Summaries: one row per member pixel; null where it was not fitted. With
-/// `truth`, the true value and the fraction of draws below it as well.
+/// `truth`, the true value and the fraction of draws below it as well; with
+/// `redshifts`, the redshift of each pixel by itself.
 #[must_use]
-pub fn summaries(parameters: &[&str], truth: bool) -> Schema {
+pub fn summaries(parameters: &[&str], truth: bool, redshifts: bool) -> Schema {
     let mut fields = pixel_key();
     fields.push(column("mean_snr", DataType::Float32, false, "", "mean S/N over the S/N bands"));
     fields.push(column("flags", DataType::UInt32, false, "", "sum of flag bits"));
     let meaning = "distance of the fluxes from those of the fit, as a normal deviate";
     fields.push(column("misfit", DataType::Float32, true, "", meaning));
+    if redshifts {
+        let meaning = "redshift that the pixel's own fluxes ask for";
+        for p in ["p16", "p50", "p84"] {
+            let name = format!("pixel_redshift_{p}");
+            fields.push(column(name, DataType::Float32, true, "", meaning));
+        }
+    }
     for (name, unit, meaning) in parameters.iter().map(|name| parameter(name)) {
         for p in ["p16", "p50", "p84"] {
             fields.push(column(format!("{name}_{p}"), DataType::Float32, true, unit, meaning));

@@ -32,7 +32,7 @@ use std::ops::Range;
 /// Largest distance of a stored draw from the drawn one, in [`sigma`].
 pub const TOLERANCE: f64 = 0.02;
 /// Most pixels of a group.
-pub const GROUP: usize = 48;
+pub const GROUP: usize = 32;
 
 /// Part of the tolerance that the sweep uses; the rest covers the rounding of bins in single
 /// precision, which is below 0.3 % of it.

@@ -47,4 +47,4 @@ pub use features::FeatureSpec;
 pub use model::{Model, TrainingFacts};
 pub use sampler::{Object, RedshiftPosterior, Sampler, Scratch, Seen};
 pub use standardisation::Standardisation;
-pub use train::{FlowKind, Progress, Schedule, TrainConfig, train_span};
+pub use train::{FlowKind, Place, Progress, Schedule, TrainConfig, train_span};

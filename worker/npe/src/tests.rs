@@ -11,6 +11,7 @@ use crate::model::{Model, TrainingFacts};
 use crate::sampler::{Object, Sampler, Scratch};
 use crate::standardisation::Standardisation;
 use crate::train::TrainConfig;
+use candle_core::Device;
 use outshine_kernels::random::{Purpose, Stream};
 use std::collections::BTreeMap;
 
@@ -109,7 +110,7 @@ fn the_jacobian_is_triangular_in_each_blocks_order() {
         for layer in &mut weights[..3 * block] {
             layer.fill(0.0); // earlier blocks do nothing
         }
-        let vars = variables(&flow.layers(), &weights).unwrap();
+        let vars = variables(&flow.layers(), &weights, &Device::Cpu).unwrap();
         let base = [0.3f32, -0.4, 0.8, 0.1];
         let context = [0.5f32, -1.0, 0.2];
         let noise = |w: &[f32]| {
@@ -148,10 +149,10 @@ fn the_gradient_is_the_slope_of_the_loss() {
         let w: Vec<f32> = (0..7 * d).map(|_| s.normal() as f32).collect();
         let context: Vec<f32> = (0..7 * 5).map(|_| s.normal() as f32).collect();
         let loss = |weights: &[Vec<f32>]| {
-            let vars = variables(&flow.layers(), weights).unwrap();
+            let vars = variables(&flow.layers(), weights, &Device::Cpu).unwrap();
             flow.loss_and_gradient(&vars, &w, &context, 7).unwrap().0
         };
-        let vars = variables(&flow.layers(), &weights).unwrap();
+        let vars = variables(&flow.layers(), &weights, &Device::Cpu).unwrap();
         let (value, gradient) = flow.loss_and_gradient(&vars, &w, &context, 7).unwrap();
         // The loss is -ln q, but for rows that are far from everything.
         let log_q = flow.log_density(&vars, &w, &context).unwrap();
@@ -188,7 +189,7 @@ fn the_gradient_is_the_slope_of_the_loss() {
     }
     let shape = MafShape { dims: 3, context: 5, blocks: 2, hidden: 12 };
     let flow = Maf::new(shape, Level::detect());
-    let vars = variables(&flow.layers(), &random_weights(&flow, 6)).unwrap();
+    let vars = variables(&flow.layers(), &random_weights(&flow, 6), &Device::Cpu).unwrap();
     let gradient = flow.loss_and_gradient(&vars, &[0.3; 3], &[0.5; 5], 1).unwrap().1;
     let hidden = gradient[1].to_vec2::<f32>().unwrap();
     let mask = shape.mask(0);
@@ -211,7 +212,7 @@ fn the_sampler_and_candle_agree_on_the_density() {
         let density = &model.densities[0];
         let dims = density.spec.architecture.dims();
         let flow = density.spec.architecture.flow(Level::detect());
-        let vars = variables(&flow.layers(), &density.weights).unwrap();
+        let vars = variables(&flow.layers(), &density.weights, &Device::Cpu).unwrap();
         let mut s = Stream::new(3, Purpose::Calibration, dims as u64, 0);
         for key in 0..40 {
             let (flux, err) = pixel(key);
@@ -256,7 +257,7 @@ fn no_instruction_set_changes_a_bit() {
             }
 
             let flow = architecture.flow(level);
-            let vars = variables(&flow.layers(), &random_weights(&*flow, 6)).unwrap();
+            let vars = variables(&flow.layers(), &random_weights(&*flow, 6), &Device::Cpu).unwrap();
             let mut s = Stream::new(1, Purpose::Simulation, 0, 0);
             let w: Vec<f32> = (0..21 * 3).map(|_| s.normal() as f32).collect();
             let context: Vec<f32> = (0..21 * 5).map(|_| s.normal() as f32).collect();

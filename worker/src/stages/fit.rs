@@ -49,6 +49,8 @@ struct Pixel {
     flags: u32,
     /// Null where it is not fitted.
     misfit: Option<f32>,
+    /// p16, p50 and p84 of its redshift by itself, where asked for.
+    own_redshift: Option<[f32; 3]>,
     flux_njy: Vec<f32>,
     err_njy: Vec<f32>,
     truth: Option<Vec<f64>>,
@@ -180,6 +182,7 @@ fn read(
             mean_snr: snr.value(row),
             flags: flags.value(row),
             misfit: None,
+            own_redshift: None,
             flux_njy: flux.iter().map(|c| c.value(row)).collect(),
             err_njy: err.iter().map(|c| c.value(row)).collect(),
             truth: None,
@@ -221,6 +224,7 @@ fn fit(
         typical: Typical::new(&job.science, &job.science.simulator()?),
         limits,
         seed: campaign.seed,
+        own_redshifts: campaign.fit.pixel_redshifts,
         names,
         redshifts,
         n,
@@ -287,8 +291,13 @@ fn fit(
     }
     let mut columns = key_columns(&all);
     columns.push(Arc::new(Float32Array::from_iter(all.iter().map(|p| p.misfit))));
+    if campaign.fit.pixel_redshifts {
+        columns.extend((0..3).map(|k| -> ArrayRef {
+            Arc::new(Float32Array::from_iter(all.iter().map(|p| p.own_redshift.map(|z| z[k]))))
+        }));
+    }
     columns.extend(tile.summary.finish());
-    let schema = summaries(names, with_truth);
+    let schema = summaries(names, with_truth, campaign.fit.pixel_redshifts);
     let (bytes, rows) = table::encode("summaries/2", schema, columns, &about)?;
     outcome.file(SUMMARIES, bytes, rows);
     outcome.fact("pixels", count);
@@ -304,6 +313,8 @@ struct Tile<'a> {
     typical: Typical<'a>,
     limits: &'a Limits,
     seed: u64,
+    /// Whether to fit the redshift of each pixel too.
+    own_redshifts: bool,
     names: &'static [&'static str],
     redshifts: &'a Redshifts,
     /// Draws per pixel.
@@ -348,6 +359,16 @@ impl Tile<'_> {
                     pixel.flags |= flags::ATYPICAL;
                 }
                 pixel.misfit = Some(misfit as f32);
+                if self.own_redshifts {
+                    let posterior = self.drawer.redshift(&pixel.flux_njy, &pixel.err_njy)?;
+                    let posterior = posterior.ok_or_else(|| StageError::Campaign {
+                        section: "fit",
+                        problem: "`pixel_redshifts` needs an estimator that fits redshifts"
+                            .to_owned(),
+                    })?;
+                    let at = |p| posterior.quantile(p) as f32;
+                    pixel.own_redshift = Some([0.16, 0.5, 0.84].map(at));
+                }
                 for (p, values) in draws.columns().enumerate() {
                     self.draws[p].extend_from_slice(values);
                     self.intervals[p].push(Interval::of_f32(values, &mut self.selection));

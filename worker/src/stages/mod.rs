@@ -21,6 +21,7 @@ mod train;
 pub mod typical;
 mod upstream;
 
+pub use draws::{Drawer, truth};
 pub use error::{RetryClass, StageError};
 pub use science::Science;
 

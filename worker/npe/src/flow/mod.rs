@@ -9,11 +9,13 @@
 
 pub mod coupling;
 pub mod maf;
+pub mod maf_device;
 pub mod masks;
 pub mod ops;
 
 use crate::error::NpeError;
 use crate::matmul::Level;
+use crate::train::Place;
 use candle_core::{Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +55,11 @@ pub trait Flow: Send + Sync {
 
     /// Random weights; `part` tells the densities of one model apart.
     fn initial_weights(&self, seed: u64, part: u64) -> Vec<Vec<f32>>;
+
+    /// Where it computes; gradients come back to the CPU.
+    fn device(&self) -> &Device {
+        &Device::Cpu
+    }
 
     /// Loss of some rows of a batch of `batch` rows, and its gradient with
     /// respect to every weight. The loss is the mean over the batch of -ln q(w),
@@ -106,6 +113,19 @@ impl Architecture {
         }
     }
 
+    /// The density where a training run wants it.
+    ///
+    /// # Errors
+    /// [`NpeError::Config`] for a device that is not there.
+    pub(crate) fn flow_on(&self, place: Place, level: Level) -> Result<Box<dyn Flow>, NpeError> {
+        Ok(match (*self, place) {
+            (Self::Maf(shape), Place::Cuda) => {
+                Box::new(maf_device::DeviceMaf::new(shape, maf_device::DeviceMaf::gpu()?)?)
+            }
+            _ => self.flow(level),
+        })
+    }
+
     /// Whether the sizes are ones that this program would make.
     pub(crate) fn sane(&self) -> bool {
         match self {
@@ -124,12 +144,16 @@ impl Architecture {
     }
 }
 
-/// candle variables of stored weights.
+/// candle variables of stored weights, on a device.
 ///
 /// # Errors
 /// When candle refuses a shape.
-pub(crate) fn variables(layers: &[Layer], weights: &[Vec<f32>]) -> Result<Vec<Var>, NpeError> {
+pub(crate) fn variables(
+    layers: &[Layer],
+    weights: &[Vec<f32>],
+    device: &Device,
+) -> Result<Vec<Var>, NpeError> {
     let pairs = layers.iter().zip(weights);
-    let vars = pairs.map(|(l, v)| Var::from_slice(v, (l.rows, l.cols), &Device::Cpu));
+    let vars = pairs.map(|(l, v)| Var::from_slice(v, (l.rows, l.cols), device));
     Ok(vars.collect::<candle_core::Result<_>>()?)
 }

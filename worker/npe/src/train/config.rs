@@ -29,6 +29,25 @@ pub enum FlowKind {
     Maf,
 }
 
+/// Where the network of a training run computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// The processor: the same bits everywhere.
+    #[default]
+    Cpu,
+    /// An NVIDIA GPU, for the flow of a `maf`, in a program built with
+    /// `--features cuda`; the bits are those of the GPU.
+    Cuda,
+}
+
+impl Place {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+    fn is_cpu(&self) -> bool {
+        *self == Self::Cpu
+    }
+}
+
 /// Settings of a training run. Together with the target and the training set
 /// they decide every bit of the result.
 ///
@@ -37,6 +56,9 @@ pub enum FlowKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
+    /// Where to compute.
+    #[serde(skip_serializing_if = "Place::is_cpu")]
+    pub device: Place,
     /// Kind of the density of the parameters.
     pub flow: FlowKind,
     /// Residual blocks of the conditioner, or MADE blocks of a `maf`.
@@ -78,6 +100,7 @@ pub struct TrainConfig {
 impl Default for TrainConfig {
     fn default() -> Self {
         Self {
+            device: Place::Cpu,
             flow: FlowKind::Coupling,
             blocks: 2,
             hidden: 256,
@@ -118,6 +141,9 @@ impl TrainConfig {
             if !range.contains(&value) {
                 return refuse(field, value.to_string(), mend);
             }
+        }
+        if self.device == Place::Cuda && self.flow != FlowKind::Maf {
+            return refuse("device", "cuda".into(), "cpu, or flow = \"maf\"");
         }
         if !(self.learning_rate > 0.0 && self.learning_rate <= 0.1) {
             return refuse("learning_rate", self.learning_rate.to_string(), "above 0, at most 0.1");
@@ -218,6 +244,7 @@ mod tests {
             r#"{"batch": 0}"#,
             r#"{"patience": 0}"#,
             r#"{"gradient_clip": -1.0}"#,
+            r#"{"device": "cuda"}"#,
             r#"{"schedule": {"cosine": {"final_fraction": 2.0}}}"#,
         ] {
             assert!(serde_json::from_str::<TrainConfig>(bad).unwrap().validate().is_err(), "{bad}");

@@ -11,7 +11,7 @@ mod optimiser;
 mod parallel;
 mod turn;
 
-pub use config::{FlowKind, Schedule, TrainConfig};
+pub use config::{FlowKind, Place, Schedule, TrainConfig};
 pub(crate) use optimiser::{Moments, turned};
 pub(crate) use turn::Turn;
 
@@ -90,9 +90,11 @@ pub fn train_span(
     }
     let (train, held_out) = split_indices(config, data.len());
     let densities = target.densities(config)?;
-    let flows = densities.into_iter().map(Part::new).collect();
+    let parts: Result<Vec<Part>, NpeError> =
+        densities.into_iter().map(|spec| Part::new(spec, config.device)).collect();
+    let parts = parts?;
     let (threads, level) = (threads.clamp(1, SLICES), Level::detect());
-    let run = Run { config, target, data, threads, level, parts: flows };
+    let run = Run { config, target, data, threads, level, parts };
     let mut checkpoint = match from {
         Some(checkpoint) => run.checked(checkpoint)?,
         None => run.start(&train)?,
@@ -136,9 +138,9 @@ struct Part {
 }
 
 impl Part {
-    fn new(spec: DensitySpec) -> Self {
-        let flow = spec.architecture.flow(Level::detect());
-        Self { layers: flow.layers(), flow, spec }
+    fn new(spec: DensitySpec, place: Place) -> Result<Self, NpeError> {
+        let flow = spec.architecture.flow_on(place, Level::detect())?;
+        Ok(Self { layers: flow.layers(), flow, spec })
     }
 }
 
@@ -286,8 +288,9 @@ impl Run<'_> {
         total: &mut [Vec<Vec<f32>>],
     ) -> Result<f64, NpeError> {
         let parts = || self.parts.iter().zip(&checkpoint.densities);
-        let vars: Result<Vec<_>, _> =
-            parts().map(|(part, d)| variables(&part.layers, &d.weights)).collect();
+        let vars: Result<Vec<_>, _> = parts()
+            .map(|(part, d)| variables(&part.layers, &d.weights, part.flow.device()))
+            .collect();
         let vars = vars?;
         let observer = Observer { target: self.target, data: self.data };
         let n = indices.len();
@@ -332,7 +335,7 @@ impl Run<'_> {
     fn validation_loss(&self, checkpoint: &Checkpoint, rows: &[Rows]) -> Result<f64, NpeError> {
         let mut loss = 0.0;
         for ((part, density), rows) in self.parts.iter().zip(&checkpoint.densities).zip(rows) {
-            let vars = variables(&part.layers, &density.weights)?;
+            let vars = variables(&part.layers, &density.weights, part.flow.device())?;
             let (d, c) = (part.spec.architecture.dims(), part.spec.architecture.context());
             let n = rows.log_jacobian.len();
             let pieces = n.div_ceil(VALIDATION_ROWS);

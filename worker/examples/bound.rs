@@ -1,0 +1,143 @@
+//! R^2 that the data allow: posterior medians of the exact sampler beside those
+//! of an estimator, on the same simulated pixels of mean S/N above 1.
+//!
+//! `cargo run --release -p outshine-worker --example bound -- CAMPAIGN.toml MODEL_DIR [OBJECTS] [key=value ...]`
+//!
+//! The campaign says which prior, noise and bands; about a second per object.
+#![allow(missing_docs)]
+
+use outshine_kernels::quantile;
+use outshine_kernels::random::{Purpose, Stream};
+use outshine_npe::{Model, Object, Sampler};
+use outshine_schemas::campaign::{Campaign, MODEL_FILES};
+use outshine_sps::{Basis, Components, FixedRedshift, Observation, exact};
+use outshine_worker::stages::{Drawer, Science, StageError, truth};
+use std::path::Path;
+use std::sync::Arc;
+
+const DRAWS: usize = 2000;
+/// log10 sSFR_100 (per year) above which an object counts for the second R^2 of SFR.
+const FORMING: f64 = -12.0;
+
+/// Truth, exact median and the estimator's, per reported parameter.
+type Medians = Vec<[f64; 3]>;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut args = std::env::args().skip(1);
+    let (Some(campaign), Some(folder)) = (args.next(), args.next()) else {
+        return Err("give CAMPAIGN.toml MODEL_DIR [OBJECTS] [key=value ...]".into());
+    };
+    let objects: usize = args.next().map_or(Ok(100), |n| n.parse())?;
+    let settings: Vec<String> = args.collect();
+    let campaign = Campaign::load(Path::new(&campaign), &settings)?;
+    let science = Science::new(&campaign)?;
+    let [json, weights] = MODEL_FILES.map(|name| Path::new(&folder).join(name));
+    let model = Model::from_parts(&std::fs::read_to_string(json)?, &std::fs::read(weights)?)?;
+    let sampler = Sampler::new(&model);
+    let basis =
+        Arc::new(Basis::new(science.forward.clone(), Components::Full, science.prior.a_v.1)?);
+    let snr: Vec<usize> = campaign
+        .field
+        .snr_bands
+        .iter()
+        .filter_map(|b| campaign.bands.iter().position(|o| o == b))
+        .collect();
+    let done = std::thread::scope(|scope| {
+        let of = |half: usize| {
+            let (science, sampler, basis, snr) = (&science, &sampler, &basis, &snr);
+            scope.spawn(move || {
+                (half..objects)
+                    .step_by(2)
+                    .map(|k| object(science, sampler, basis, snr, k as u64))
+                    .collect::<Result<Vec<Medians>, StageError>>()
+            })
+        };
+        let halves: Vec<_> = [0, 1].map(of).into_iter().collect();
+        halves.into_iter().map(|h| h.join().expect("no thread panicked")).collect::<Vec<_>>()
+    });
+    let mut all = Vec::new();
+    for half in done {
+        all.extend(half?);
+    }
+    println!("{:26} {:>8} {:>8} {:>8}", "parameter", "objects", "exact", "ours");
+    let report = |name: &str, of: &dyn Fn(&Medians) -> Option<[f64; 3]>| {
+        let values: Vec<[f64; 3]> = all.iter().filter_map(of).collect();
+        let n = values.len() as f64;
+        let mean = values.iter().map(|v| v[0]).sum::<f64>() / n;
+        let spread: f64 = values.iter().map(|v| (v[0] - mean).powi(2)).sum();
+        let r2 =
+            |k: usize| 1.0 - values.iter().map(|v| (v[k] - v[0]).powi(2)).sum::<f64>() / spread;
+        println!("{name:26} {n:8} {:8.3} {:8.3}", r2(1), r2(2));
+    };
+    for (i, name) in science.reported.iter().enumerate() {
+        report(name, &|m| Some(m[i]));
+        if *name == "log_tau_gyr" {
+            report("tau_gyr", &|m| Some(m[i].map(|v| 10f64.powf(v))));
+        }
+        if *name == "log_sfr_100" {
+            let formed =
+                science.reported.iter().position(|n| *n == "log_mass_formed").expect("reported");
+            report("log_sfr_100, forming", &|m| (m[i][0] - m[formed][0] > FORMING).then_some(m[i]));
+        }
+    }
+    Ok(())
+}
+
+/// The first object of series `key` that is bright enough, both ways.
+fn object(
+    science: &Science,
+    sampler: &Sampler,
+    basis: &Arc<Basis>,
+    snr: &[usize],
+    key: u64,
+) -> Result<Medians, StageError> {
+    let bands = science.target.features.bands().len();
+    let mut workspace = science.forward.workspace();
+    for attempt in 0..10_000 {
+        let mut stream = Stream::new(5, Purpose::Calibration, key, attempt);
+        let p = science.prior.draw(&mut stream);
+        let mut noiseless = vec![0.0; bands];
+        let derived =
+            science.forward.photometry(&p, Components::Full, &mut workspace, &mut noiseless)?;
+        let conditions = science.coverage.draw(&science.noise, &mut stream);
+        let (mut flux, mut err) = (vec![0.0f32; bands], vec![0.0f32; bands]);
+        science.noise.observe(&noiseless, &conditions, &mut stream, &mut flux, &mut err);
+        let seen: Vec<f32> =
+            snr.iter().filter(|&&b| err[b] > 0.0).map(|&b| flux[b] / err[b]).collect();
+        let mean = seen.iter().sum::<f32>() / seen.len() as f32;
+        if mean.is_nan() || mean <= 1.0 {
+            continue;
+        }
+        let mut free = vec![0.0; science.free.len()];
+        science.prior.to_free(&p, stream.uniform(), &mut free)?;
+        let truths = truth(science, &free, &p, &derived);
+
+        let mut drawer = Drawer::new(science, sampler);
+        let object = Object { flux: &flux, err: &err, redshift: p.redshift };
+        let draws = drawer.draw_one(&object, DRAWS, &mut stream)?;
+        let own = draws.columns().map(|c| median(c.iter().map(|v| f64::from(*v)).collect()));
+
+        let table = FixedRedshift::new(basis.clone(), p.redshift)?;
+        let wide = |values: &[f32]| values.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>();
+        let (flux_njy, err_njy) = (wide(&flux), wide(&err));
+        let observed = Observation { flux_njy: &flux_njy, err_njy: &err_njy };
+        let settings = exact::Settings::default();
+        let sampled = exact::sample(&table, &science.prior, observed, &settings, &mut stream)?;
+        let mut columns = vec![Vec::new(); science.reported.len()];
+        let mut scratch = table.scratch();
+        for draw in &sampled.parameters {
+            let derived = table.photometry(draw, &mut scratch, &mut noiseless)?;
+            science.prior.to_free(draw, stream.uniform(), &mut free)?;
+            let values = truth(science, &free, draw, &derived);
+            columns.iter_mut().zip(values).for_each(|(c, v)| c.push(v));
+        }
+        let exact = columns.into_iter().map(median);
+        return Ok(truths.into_iter().zip(exact.zip(own)).map(|(t, (e, o))| [t, e, o]).collect());
+    }
+    Err(StageError::Permanent("no object of mean S/N above 1 in 10,000 draws".to_owned()))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    quantile::sort(&mut values);
+    quantile::of_sorted(&values, 0.5)
+}
