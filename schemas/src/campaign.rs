@@ -235,7 +235,7 @@ pub struct Execution {
     pub simulations_per_task: u64,
     /// Training epochs per task.
     pub epochs_per_task: u64,
-    /// Blocks of up to 256 pixels per fit task.
+    /// Blocks of up to 512 pixels per fit task.
     pub blocks_per_task: u64,
     /// Galaxies per reduce task.
     pub galaxies_per_task: u64,
@@ -255,7 +255,7 @@ impl Default for Execution {
         Self {
             simulations_per_task: 5_000,
             epochs_per_task: 10,
-            blocks_per_task: 8,
+            blocks_per_task: 4,
             galaxies_per_task: 16,
             queue_window: 256,
             max_attempts: 5,
@@ -441,8 +441,8 @@ impl Campaign {
             ),
             ("execution.simulations_per_task", e.simulations_per_task, u64::MAX),
             ("execution.epochs_per_task", e.epochs_per_task, 100_000),
-            // The draws of a tile are in memory together: 5 MB a block.
-            ("execution.blocks_per_task", e.blocks_per_task, 64),
+            // The draws of a tile are in memory together: 9 MB a block.
+            ("execution.blocks_per_task", e.blocks_per_task, 32),
             ("execution.galaxies_per_task", e.galaxies_per_task, u64::MAX),
             ("execution.queue_window", e.queue_window, 100_000),
             ("execution.max_attempts", e.max_attempts.into(), 1_000),

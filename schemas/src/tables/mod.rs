@@ -18,7 +18,7 @@ pub const TABLE_KEY: &str = "outshine.table";
 
 /// Pixels per block: the unit in which pixels are summed, so that a sum does
 /// not depend on how fitting was cut.
-pub const BLOCK_PIXELS: usize = 256;
+pub const BLOCK_PIXELS: usize = 512;
 
 /// A parameter: name, unit and meaning.
 pub type Parameter = (&'static str, &'static str, &'static str);

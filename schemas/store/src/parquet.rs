@@ -87,8 +87,11 @@ pub fn encode_shared(
             .set_column_dictionary_page_size_limit(path.clone(), DICTIONARY_BYTES)
             .set_column_data_page_row_count_limit(path.clone(), page_rows)
             // Nobody looks for a page by the range of its draws.
-            .set_column_statistics_enabled(path, EnabledStatistics::Chunk);
+            .set_column_statistics_enabled(path, EnabledStatistics::None);
     }
+    // Nor where one lies: a row group holds a few.
+    properties =
+        properties.set_statistics_enabled(EnabledStatistics::Chunk).set_offset_index_disabled(true);
     write(schema, batches, properties, row_groups)
 }
 

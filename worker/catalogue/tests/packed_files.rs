@@ -80,10 +80,7 @@ fn packed(galaxies: u64) -> (RecordBatch, Vec<usize>, f64) {
             row_groups.push(group.len());
             for (parameter, column) in columns.iter_mut().enumerate() {
                 let members = order[group.clone()].iter().map(|&i| &pixels[i][parameter]);
-                let widths: Vec<f64> = members
-                    .clone()
-                    .map(|d| packing::sigma(d, &Interval::of_f32(d, &mut selection)))
-                    .collect();
+                let widths: Vec<f64> = members.clone().map(|d| packing::sigma(d)).collect();
                 let before: Vec<f32> = members.flatten().copied().collect();
                 let start = column.len();
                 column.extend_from_slice(&before);

@@ -426,7 +426,7 @@ impl Tile<'_> {
                 for &i in members {
                     let draws = &self.draws[p][i * n..(i + 1) * n];
                     group.extend_from_slice(draws);
-                    sigmas.push(packing::sigma(draws, &self.intervals[p][i]));
+                    sigmas.push(packing::sigma(draws));
                 }
                 let packed = self.packer.pack(&mut group, &sigmas);
                 packed.map_err(|e| StageError::Permanent(format!("`{name}`: {e}")))?;
