@@ -27,6 +27,9 @@ enum Command {
     /// Copy the products of a campaign to a folder.
     #[command(subcommand)]
     Catalogue(commands::catalogue::Command),
+    /// Fit a table of pixels on this machine.
+    #[cfg(feature = "local")]
+    Fit(commands::fit::Arguments),
     /// Photometry of a table of parameters.
     #[cfg(feature = "local")]
     Photometry(commands::science::Photometry),
@@ -53,6 +56,8 @@ async fn main() -> std::process::ExitCode {
         Command::Status(a) => commands::status::main(a).await,
         Command::Retry(a) => commands::retry::main(a).await,
         Command::Catalogue(c) => commands::catalogue::main(c).await,
+        #[cfg(feature = "local")]
+        Command::Fit(a) => commands::fit::main(a).await,
         #[cfg(feature = "local")]
         Command::Photometry(a) => commands::science::photometry(&a),
         #[cfg(feature = "local")]

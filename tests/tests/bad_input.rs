@@ -295,6 +295,30 @@ fn redshifts_may_be_given_as_distributions() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// `outshine fit` is a campaign of its own in its folder, and finds the bands.
+#[test]
+fn a_table_can_be_fitted_at_once() -> anyhow::Result<()> {
+    let bench = Bench::new(&Pixels::good())?;
+    let text = |name: &str| bench.path(name).display().to_string();
+    let (pixels, out) = (text("pixels.parquet"), text("fitted \"here\""));
+    let mut arguments = vec!["fit", &pixels, &out];
+    for setting in ["calibrate.count=200", "calibrate.required=false", "fit.draws=20"] {
+        arguments.extend(["--set", setting]);
+    }
+    outshine_ok(&arguments, &[])?;
+    let said = outshine_ok(&arguments, &[])?;
+    assert!(said.contains("catalogue.parquet"), "{said}");
+    let catalogue = std::fs::read(Path::new(&out).join("catalogue.parquet"))?;
+    assert_eq!(parquet::decode("catalogue", catalogue.into(), None)?.rows(), 1);
+    arguments.extend(["--sfh", "dirichlet"]);
+    let error = outshine_error(&arguments, &[])?;
+    assert!(error.contains("campaign.toml") && error.contains("another fit"), "{error}");
+    std::fs::write(bench.path("none.parquet"), b"")?;
+    let error = outshine_error(&["fit", &text("none.parquet"), &text("b")], &[])?;
+    assert!(error.contains("none.parquet"), "{error}");
+    Ok(())
+}
+
 #[test]
 fn a_failed_task_is_tried_again_on_request_only() -> anyhow::Result<()> {
     let mut pixels = Pixels::good();

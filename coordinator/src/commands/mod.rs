@@ -1,6 +1,8 @@
 //! One file per subcommand.
 
 pub mod catalogue;
+#[cfg(feature = "local")]
+pub mod fit;
 pub mod retry;
 pub mod run;
 #[cfg(feature = "local")]

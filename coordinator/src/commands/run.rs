@@ -37,6 +37,21 @@ pub struct Arguments {
     until: Stage,
 }
 
+impl Arguments {
+    /// A run on this machine alone, its products in a folder.
+    #[cfg(feature = "local")]
+    pub fn here(place: Place, export: std::path::PathBuf) -> Self {
+        Self {
+            place,
+            queue: "memory".to_owned(),
+            workers: None,
+            export: Some(export),
+            patience_seconds: 300,
+            until: Stage::Catalogue,
+        }
+    }
+}
+
 fn stage(name: &str) -> Result<Stage, String> {
     let names = Stage::ALL.map(|stage| stage.name()).join(", ");
     let found = Stage::ALL.into_iter().find(|stage| stage.name() == name);
