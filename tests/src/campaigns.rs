@@ -129,6 +129,7 @@ async fn go(
         slots: workers,
         threads: workers,
         patience: Duration::from_secs(30),
+        hang: runtime::HANG,
         board: Board::default(),
     };
     let (stop, stopped) = tokio::sync::watch::channel(false);

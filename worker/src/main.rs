@@ -30,6 +30,10 @@ struct Arguments {
     /// Seconds that a lost broker is waited for.
     #[arg(long, env = "OUTSHINE_PATIENCE_SECONDS", default_value_t = 300)]
     patience_seconds: u64,
+    /// Seconds after which a task that makes no progress counts as hung: the
+    /// worker gives up, and its tasks go to others.
+    #[arg(long, env = "OUTSHINE_HANG_SECONDS", default_value_t = runtime::HANG.as_secs())]
+    hang_seconds: u64,
     /// Logs as JSON, one object per line.
     #[arg(long, env = "OUTSHINE_JSON_LOGS")]
     json_logs: bool,
@@ -57,6 +61,7 @@ async fn main() -> anyhow::Result<()> {
         slots,
         threads: arguments.threads.unwrap_or(cores).max(1),
         patience: Duration::from_secs(arguments.patience_seconds),
+        hang: Duration::from_secs(arguments.hang_seconds.max(1)),
         board: Board::default(),
     };
     let store = outshine_store::open(&arguments.store).await.context("opening the store")?;
@@ -72,7 +77,11 @@ async fn main() -> anyhow::Result<()> {
         tracing::warn!("stopping at once");
         std::process::exit(130);
     });
-    runtime::run(queue, store, settings, stopped).await?;
+    if let Err(error) = runtime::run(queue, store, settings, stopped).await {
+        tracing::error!(%error, "the worker ends");
+        // At once: returning would wait for computations in hand, one of which may hang.
+        std::process::exit(1);
+    }
     Ok(())
 }
 

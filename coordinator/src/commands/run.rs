@@ -31,6 +31,10 @@ pub struct Arguments {
     /// Seconds that a store or broker that does not answer is waited for.
     #[arg(long, env = "OUTSHINE_PATIENCE_SECONDS", default_value_t = 300)]
     patience_seconds: u64,
+    /// Seconds after which a task of this process that makes no progress counts
+    /// as hung.
+    #[arg(long, env = "OUTSHINE_HANG_SECONDS", default_value_t = 900)]
+    hang_seconds: u64,
     /// The last stage to run: field, simulate, train, calibrate, fit, reduce or
     /// catalogue. The same command without it goes on from there.
     #[arg(long, value_name = "STAGE", default_value = "catalogue", value_parser = stage)]
@@ -47,6 +51,7 @@ impl Arguments {
             workers: None,
             export: Some(export),
             patience_seconds: 300,
+            hang_seconds: 900,
             until: Stage::Catalogue,
         }
     }
@@ -74,9 +79,14 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
         patience: Duration::from_secs(arguments.patience_seconds),
         until: arguments.until,
     };
-    let graph = drive(&store, queue, workers, cores, &campaign, pace).await.with_context(|| {
-        format!("campaign {} is not complete; the same command goes on from here", campaign.id())
-    })?;
+    let hang = Duration::from_secs(arguments.hang_seconds.max(1));
+    let graph =
+        drive(&store, queue, (workers, hang), cores, &campaign, pace).await.with_context(|| {
+            format!(
+                "campaign {} is not complete; the same command goes on from here",
+                campaign.id()
+            )
+        })?;
     let whole = graph.complete(Stage::Catalogue);
     if whole {
         println!("{}", summary::text(&store, &graph).await?);
@@ -109,7 +119,7 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
 async fn drive(
     store: &Store,
     queue: Arc<dyn TaskQueue>,
-    workers: usize,
+    (workers, hang): (usize, Duration),
     cores: usize,
     campaign: &ResolvedCampaign,
     pace: Pace,
@@ -121,6 +131,7 @@ async fn drive(
         slots: workers,
         threads: cores,
         patience: pace.patience,
+        hang,
         board: board.clone(),
     };
     let (stop, stopped) = tokio::sync::watch::channel(false);
@@ -151,7 +162,7 @@ async fn drive(
 async fn drive(
     store: &Store,
     queue: Arc<dyn TaskQueue>,
-    workers: usize,
+    (workers, _hang): (usize, Duration),
     _cores: usize,
     campaign: &ResolvedCampaign,
     pace: Pace,

@@ -59,6 +59,7 @@ impl Executor {
             Ok(task) => task,
             Err(error) => return Verdict::Unreadable(error),
         };
+        self.board.tell(&task.id, 0.0, "begins".to_owned());
         let verdict = match self.attempt(&task).await {
             Ok(()) => Verdict::Done,
             Err(error) => self.judge(&task, &error, redeliveries + 1).await,

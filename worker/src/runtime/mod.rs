@@ -4,4 +4,4 @@ pub mod board;
 mod execute;
 mod slot;
 
-pub use slot::{Settings, WorkerError, run};
+pub use slot::{HANG, Settings, WorkerError, run};

@@ -4,6 +4,7 @@
 use super::board::Board;
 use super::execute::{Executor, Models, Verdict};
 use outshine_broker::{BrokerError, Consumer, Delivery, Settlement, TaskQueue};
+use outshine_schemas::ids::TaskId;
 use outshine_schemas::task::QUEUE;
 use outshine_store::Store;
 use std::sync::Arc;
@@ -21,9 +22,16 @@ pub struct Settings {
     pub threads: usize,
     /// How long a lost broker is waited for before the worker gives up.
     pub patience: Duration,
+    /// How long a task may tell nothing before it counts as hung and the worker
+    /// gives up.
+    pub hang: Duration,
     /// Where running tasks tell how far they are.
     pub board: Board,
 }
+
+/// [`Settings::hang`] where nobody says otherwise: far below the half hour after
+/// which a broker takes a message back by itself.
+pub const HANG: Duration = Duration::from_secs(15 * 60);
 
 /// Why a worker stopped.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +42,19 @@ pub enum WorkerError {
     /// The store cannot be used until somebody mends it.
     #[error("{0}")]
     Store(String),
+    /// A task hangs, and a thread that computes cannot be stopped.
+    #[error(
+        "task {task} has made no progress for {seconds:.0} s (last: {last}): the worker gives up, \
+         and its tasks go to other workers"
+    )]
+    Hung {
+        /// The task.
+        task: TaskId,
+        /// How long it has told nothing.
+        seconds: f64,
+        /// What it told last.
+        last: String,
+    },
     /// A slot died.
     #[error("a worker slot panicked: {0}")]
     Slot(tokio::task::JoinError),
@@ -65,12 +86,24 @@ pub async fn run(
             tokio::spawn(slot)
         })
         .collect();
-    let mut result = Ok(());
-    for slot in slots {
-        let ended = slot.await.map_err(WorkerError::Slot).flatten();
-        result = result.and(ended);
+    let stops: Vec<_> = slots.iter().map(tokio::task::JoinHandle::abort_handle).collect();
+    let work = async {
+        let mut result = Ok(());
+        for slot in slots {
+            let ended = slot.await.map_err(WorkerError::Slot).flatten();
+            result = result.and(ended);
+        }
+        result
+    };
+    tokio::select! {
+        result = work => result,
+        (task, step) = settings.board.hung(settings.hang) => {
+            // Dropped, their deliveries go back to the queue.
+            stops.iter().for_each(tokio::task::AbortHandle::abort);
+            let seconds = step.told.elapsed().as_secs_f64();
+            Err(WorkerError::Hung { task, seconds, last: step.text })
+        }
     }
-    result
 }
 
 async fn slot(

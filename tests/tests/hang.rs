@@ -1,0 +1,28 @@
+//! A task that makes no progress is given up, and says so.
+
+use outshine_tests::campaigns::TINY;
+use outshine_tests::processes::{files, outshine_error};
+
+/// One epoch of this training takes many seconds on any machine, and a training
+/// tells how far it is after each epoch: to a watchdog of one second it hangs.
+#[test]
+fn a_hung_task_ends_its_worker() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("tiny.toml"), TINY)?;
+    let (campaign, store) = (path("tiny.toml"), path("store"));
+    let mut arguments =
+        vec!["run", &campaign, "--store", &store, "--hang-seconds", "1", "--workers", "1"];
+    for setting in ["simulate.count=20000", "train.hidden=512", "train.blocks=3", "train.batch=64"]
+    {
+        arguments.extend(["--set", setting]);
+    }
+    let error = outshine_error(&arguments, &[])?;
+    for words in ["has made no progress for", "the same command goes on from here"] {
+        assert!(error.contains(words), "`{words}` is not in: {error}");
+    }
+    let done = files(std::path::Path::new(&store))?;
+    assert!(done.keys().any(|path| path.contains("/commits/simulate/")));
+    assert!(!done.keys().any(|path| path.contains("/commits/train/")));
+    Ok(())
+}
