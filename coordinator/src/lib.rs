@@ -8,6 +8,7 @@
 pub mod dispatch;
 pub mod export;
 pub mod failures;
+pub mod metrics;
 pub mod plan;
 pub mod prepare;
 pub mod progress;

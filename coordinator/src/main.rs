@@ -50,7 +50,8 @@ enum Command {
 #[tokio::main]
 async fn main() -> std::process::ExitCode {
     let arguments = Arguments::parse();
-    commands::start_logs(arguments.json_logs);
+    // Warnings only, so that logs do not tear the progress bars.
+    outshine_observe::start_logs(arguments.json_logs, "warn");
     let result = match arguments.command {
         Command::Run(a) => commands::run::main(a).await,
         Command::Status(a) => commands::status::main(a).await,

@@ -131,6 +131,7 @@ async fn go(
         patience: Duration::from_secs(30),
         hang: runtime::HANG,
         board: Board::default(),
+        consumers: runtime::Consumers::default(),
     };
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let worker = tokio::spawn(runtime::run(queue.clone(), store.clone(), settings, stopped));

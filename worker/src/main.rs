@@ -2,7 +2,9 @@
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use outshine_worker::runtime::{self, Settings, board::Board};
+use outshine_worker::runtime::{self, Consumers, Settings, board::Board};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -34,6 +36,10 @@ struct Arguments {
     /// worker gives up, and its tasks go to others.
     #[arg(long, env = "OUTSHINE_HANG_SECONDS", default_value_t = runtime::HANG.as_secs())]
     hang_seconds: u64,
+    /// Address that answers /metrics, /health and /ready, such as 0.0.0.0:9090
+    /// [default: none].
+    #[arg(long, env = "OUTSHINE_HTTP")]
+    http: Option<SocketAddr>,
     /// Logs as JSON, one object per line.
     #[arg(long, env = "OUTSHINE_JSON_LOGS")]
     json_logs: bool,
@@ -42,7 +48,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    start_logs(arguments.json_logs);
+    outshine_observe::start_logs(arguments.json_logs, "info");
     if arguments.queue.starts_with("memory") {
         bail!(
             "--queue {}: a queue in memory cannot be shared with another process; give the \
@@ -63,7 +69,11 @@ async fn main() -> anyhow::Result<()> {
         patience: Duration::from_secs(arguments.patience_seconds),
         hang: Duration::from_secs(arguments.hang_seconds.max(1)),
         board: Board::default(),
+        consumers: Consumers::default(),
     };
+    if let Some(address) = arguments.http {
+        outshine_observe::http::serve(address, Arc::new(settings.clone())).await?;
+    }
     let store = outshine_store::open(&arguments.store).await.context("opening the store")?;
     let queue = outshine_broker::open(&arguments.queue).await.context("opening the queue")?;
     tracing::info!(name = %settings.name, slots, "worker ready");
@@ -96,12 +106,4 @@ async fn signal() {
             let _ = tokio::signal::ctrl_c().await;
         }
     }
-}
-
-/// Logs to standard error; `RUST_LOG` overrides the level.
-fn start_logs(json: bool) {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if json { logs.json().init() } else { logs.init() }
 }

@@ -50,15 +50,6 @@ impl Place {
     }
 }
 
-/// Logs to standard error: warnings only, unless `RUST_LOG` says more, so that
-/// they do not tear the progress bars.
-pub fn start_logs(json: bool) {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if json { logs.json().init() } else { logs.init() }
-}
-
 /// One line, causes joined, without repeating what an outer error quotes.
 #[allow(clippy::print_stderr)]
 pub fn print_error(error: &anyhow::Error) {

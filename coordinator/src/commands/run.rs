@@ -6,7 +6,7 @@ use clap::Args;
 use outshine_broker::TaskQueue;
 use outshine_coordinator::run::{Pace, run};
 use outshine_coordinator::stage_graph::StageGraph;
-use outshine_coordinator::{export, summary, view};
+use outshine_coordinator::{export, metrics, summary, view};
 use outshine_schemas::campaign::ResolvedCampaign;
 use outshine_schemas::task::{QUEUE, Stage};
 use outshine_store::Store;
@@ -35,6 +35,10 @@ pub struct Arguments {
     /// as hung.
     #[arg(long, env = "OUTSHINE_HANG_SECONDS", default_value_t = 900)]
     hang_seconds: u64,
+    /// Address that answers /metrics, /health and /ready, such as 0.0.0.0:9090
+    /// [default: none].
+    #[arg(long, env = "OUTSHINE_HTTP")]
+    http: Option<std::net::SocketAddr>,
     /// The last stage to run: field, simulate, train, calibrate, fit, reduce or
     /// catalogue. The same command without it goes on from there.
     #[arg(long, value_name = "STAGE", default_value = "catalogue", value_parser = stage)]
@@ -52,6 +56,7 @@ impl Arguments {
             export: Some(export),
             patience_seconds: 300,
             hang_seconds: 900,
+            http: None,
             until: Stage::Catalogue,
         }
     }
@@ -74,6 +79,9 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
         bail!("--workers 0 with a queue in memory: nobody would do the tasks");
     }
     println!("campaign {}", campaign.id());
+    if let Some(address) = arguments.http {
+        outshine_observe::http::serve(address, Arc::new(metrics::Coordinator)).await?;
+    }
     let pace = Pace {
         poll: Duration::from_millis(if memory { 100 } else { 500 }),
         patience: Duration::from_secs(arguments.patience_seconds),
@@ -133,13 +141,14 @@ async fn drive(
         patience: pace.patience,
         hang,
         board: board.clone(),
+        consumers: runtime::Consumers::default(),
     };
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut worker = tokio::spawn(runtime::run(queue.clone(), store.clone(), settings, stopped));
     let step: view::StepOf =
         Box::new(move |task| board.step(task).map(|step| (step.fraction, step.text)));
-    let mut view = view::fitting(step);
-    let running = run(store, queue, QUEUE, campaign, pace, view.as_mut());
+    let mut view = metrics::Measured::new(view::fitting(step));
+    let running = run(store, queue, QUEUE, campaign, pace, &mut view);
     let result = tokio::select! {
         result = running => result.map_err(anyhow::Error::from),
         // Without workers of its own, the campaign waits for those elsewhere.
@@ -170,8 +179,8 @@ async fn drive(
     if workers > 0 {
         bail!("--workers {workers}: this build has no worker linked in; start outshine-worker");
     }
-    let mut view = view::fitting(Box::new(|_| None));
-    let running = run(store, queue, QUEUE, campaign, pace, view.as_mut());
+    let mut view = metrics::Measured::new(view::fitting(Box::new(|_| None)));
+    let running = run(store, queue, QUEUE, campaign, pace, &mut view);
     tokio::select! {
         result = running => Ok(result?),
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),

@@ -2,6 +2,7 @@
 
 use super::board::Board;
 use crate::stages::{self, Job, RetryClass, Science, StageError};
+use outshine_observe::names;
 use outshine_schemas::campaign::ResolvedCampaign;
 use outshine_schemas::codec::{self, CodecError};
 use outshine_schemas::ids::CampaignId;
@@ -28,6 +29,19 @@ pub enum Verdict {
     Stop(String),
     /// Not a message that this software understands.
     Unreadable(CodecError),
+}
+
+impl Verdict {
+    /// As metrics name it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Retry(_) => "retried",
+            Self::Failed(_) => "failed",
+            Self::Stop(_) => "stopped",
+            Self::Unreadable(_) => "unreadable",
+        }
+    }
 }
 
 /// The campaign that a worker works for, and its models.
@@ -102,6 +116,8 @@ impl Executor {
         let layout = Layout::new(&task.campaign);
         let kept = commit::publish_attempt(&self.store, &layout, &attempt, draft, files).await?;
         let kept = kept.record();
+        metrics::histogram!(names::WORKER_SECONDS, "stage" => task.stage.name())
+            .record(started.elapsed().as_secs_f64());
         tracing::info!(
             task = %task.id, stage = %task.stage, seconds = kept.seconds, winner = %kept.worker,
             "committed"

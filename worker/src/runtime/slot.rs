@@ -1,9 +1,11 @@
 //! The loop of a worker: one delivery at a time per slot. The only file that
 //! settles deliveries, and only after the outcome is in the store.
 
+use super::Consumers;
 use super::board::Board;
 use super::execute::{Executor, Models, Verdict};
 use outshine_broker::{BrokerError, Consumer, Delivery, Settlement, TaskQueue};
+use outshine_observe::names;
 use outshine_schemas::ids::TaskId;
 use outshine_schemas::task::QUEUE;
 use outshine_store::Store;
@@ -27,6 +29,8 @@ pub struct Settings {
     pub hang: Duration,
     /// Where running tasks tell how far they are.
     pub board: Board,
+    /// How many slots have a queue to take from.
+    pub consumers: Consumers,
 }
 
 /// [`Settings::hang`] where nobody says otherwise: far below the half hour after
@@ -82,8 +86,7 @@ pub async fn run(
                 settings.board.clone(),
                 models.clone(),
             );
-            let slot = slot(queue.clone(), executor, settings.patience, stop.clone());
-            tokio::spawn(slot)
+            tokio::spawn(slot(queue.clone(), executor, settings.clone(), stop.clone()))
         })
         .collect();
     let stops: Vec<_> = slots.iter().map(tokio::task::JoinHandle::abort_handle).collect();
@@ -109,7 +112,7 @@ pub async fn run(
 async fn slot(
     queue: Arc<dyn TaskQueue>,
     mut executor: Executor,
-    patience: Duration,
+    settings: Settings,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), WorkerError> {
     let mut consumer: Option<Box<dyn Consumer>> = None;
@@ -119,7 +122,7 @@ async fn slot(
             biased;
             // An error means that nobody is left who could say stop.
             changed = stop.changed() => { if changed.is_err() { break } else { continue } }
-            taken = take(&queue, &mut consumer) => taken,
+            taken = take(&queue, &mut consumer, &settings.consumers) => taken,
         };
         match taken {
             Ok(delivery) => {
@@ -127,9 +130,11 @@ async fn slot(
                 handle(&mut executor, delivery).await?;
             }
             Err(error) => {
-                consumer = None;
+                if consumer.take().is_some() {
+                    settings.consumers.lost();
+                }
                 let since = *lost_since.get_or_insert_with(tokio::time::Instant::now);
-                if since.elapsed() > patience {
+                if since.elapsed() > settings.patience {
                     return Err(error.into());
                 }
                 tracing::warn!(%error, "the broker is away; trying again");
@@ -137,16 +142,21 @@ async fn slot(
             }
         }
     }
+    if consumer.is_some() {
+        settings.consumers.lost();
+    }
     Ok(())
 }
 
 async fn take(
     queue: &Arc<dyn TaskQueue>,
     consumer: &mut Option<Box<dyn Consumer>>,
+    consumers: &Consumers,
 ) -> Result<Delivery, BrokerError> {
     if consumer.is_none() {
         queue.declare(QUEUE).await?;
         *consumer = Some(queue.consume(QUEUE).await?);
+        consumers.gained();
     }
     match consumer {
         Some(consumer) => consumer.next().await,
@@ -156,7 +166,9 @@ async fn take(
 
 async fn handle(executor: &mut Executor, delivery: Delivery) -> Result<(), WorkerError> {
     let redeliveries = delivery.redeliveries;
-    let settlement = match executor.execute(&delivery.payload, redeliveries).await {
+    let verdict = executor.execute(&delivery.payload, redeliveries).await;
+    metrics::counter!(names::WORKER_TASKS, "outcome" => verdict.name()).increment(1);
+    let settlement = match verdict {
         Verdict::Done => delivery.ack().await,
         Verdict::Retry(error) => {
             let seconds = 1u64 << redeliveries.min(5);
@@ -176,6 +188,7 @@ async fn handle(executor: &mut Executor, delivery: Delivery) -> Result<(), Worke
         }
     };
     if settlement == Settlement::Lost {
+        metrics::counter!(names::LOST).increment(1);
         // Harmless: the message comes again and finds the commit.
         tracing::warn!("the delivery was lost before it was settled");
     }

@@ -120,6 +120,7 @@ impl Link {
                     let connection = Arc::new(connection);
                     state.connection = Some(connection.clone());
                     tracing::info!(url = %self.shown, "connected to the message broker again");
+                    metrics::counter!("outshine_broker_reconnects_total").increment(1);
                     return Ok(connection);
                 }
                 Err(error) => error,

@@ -1,0 +1,63 @@
+//! How far a campaign is, as metrics.
+
+use crate::stage_graph::{StageGraph, State};
+use crate::view::View;
+use metrics::gauge;
+use outshine_observe::http::Wellbeing;
+use outshine_observe::names::{ETA, TASKS};
+use outshine_schemas::task::Stage;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// A coordinator is well as long as it answers.
+pub struct Coordinator;
+
+impl Wellbeing for Coordinator {
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// A view that sets the gauges, and shows another one.
+pub struct Measured {
+    shown: Box<dyn View>,
+    /// When each stage was first seen running, and its commits then.
+    seen: BTreeMap<Stage, (Instant, usize)>,
+}
+
+impl Measured {
+    /// Around another view.
+    #[must_use]
+    pub fn new(shown: Box<dyn View>) -> Self {
+        Self { shown, seen: BTreeMap::new() }
+    }
+}
+
+impl View for Measured {
+    fn show(&mut self, graph: &StageGraph) {
+        for (stage, state) in graph.states() {
+            let (done, pending, failed) = match state {
+                State::Running(r) => (r.done.len(), r.pending.len(), 0),
+                State::Complete(c) => (c.commits.len(), 0, 0),
+                State::Failed(_) => (0, 0, 1),
+                State::Blocked(_) | State::Ready(_) => continue,
+            };
+            let name = stage.name();
+            for (kind, count) in [
+                ("planned", done + pending + failed),
+                ("done", done),
+                ("pending", pending),
+                ("failed", failed),
+            ] {
+                gauge!(TASKS, "stage" => name, "state" => kind).set(count as f64);
+            }
+            let (since, before) = *self.seen.entry(stage).or_insert((Instant::now(), done));
+            // Known once something was done before our eyes.
+            if pending == 0 || done > before {
+                let rate = (done - before).max(1) as f64 / since.elapsed().as_secs_f64();
+                gauge!(ETA, "stage" => name).set(pending as f64 / rate.max(1e-9));
+            }
+        }
+        self.shown.show(graph);
+    }
+}
