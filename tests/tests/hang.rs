@@ -26,8 +26,10 @@ fn a_hung_task_ends_its_worker() -> anyhow::Result<()> {
     // What hung was not the store's fault: a patient run goes on.
     let place = arguments.iter().position(|a| *a == "1").expect("the seconds");
     arguments[place] = "600";
-    arguments.extend(["--until", "simulate"]);
+    let out = path("out");
+    arguments.extend(["--until", "simulate", "--export", &out]);
     outshine_ok(&arguments, &[])?;
+    assert!(folder.path().join("out/field/galaxies.parquet").is_file(), "what there is comes out");
     let done = files(std::path::Path::new(&store))?;
     assert!(done.keys().any(|path| path.contains("/commits/simulate/")));
     Ok(())

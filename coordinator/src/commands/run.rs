@@ -107,7 +107,6 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
     println!("this run took {:.1} s", started.elapsed().as_secs_f64());
     if !whole {
         println!("complete up to stage {}", arguments.until);
-        return Ok(());
     }
     if let Some(commit) = graph.commits(Stage::Catalogue).first() {
         for file in &commit.files {
@@ -117,7 +116,7 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
     if let Some(folder) = &arguments.export {
         let count = export::export(&store, &graph, folder).await?;
         println!("{count} files in {}", folder.display());
-    } else {
+    } else if whole {
         println!("`outshine catalogue export` copies catalogue, samples and model to a folder");
     }
     Ok(())
