@@ -7,7 +7,7 @@
 set -eu
 
 top=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
-programs=${1:-"$top/target/debug"}
+programs=${1:-"${CARGO_TARGET_DIR:-$top/target}/debug"}
 say() { printf 'image-test: %s\n' "$*"; }
 fail() { say "$*" >&2; exit 1; }
 
@@ -15,7 +15,7 @@ if [ ! -x "$programs/outshine" ] || [ ! -x "$programs/outshine-worker" ]; then
     fail "no outshine and outshine-worker in $programs: build them, or name their folder"
 fi
 if ! command -v buildah >/dev/null 2>&1; then
-    say "SKIPPED: no buildah here: the image is not built"
+    echo "SKIPPED: no buildah here: the image is not built"
     exit 0
 fi
 
@@ -28,7 +28,7 @@ tidy() {
 trap tidy EXIT
 # Where namespaces and mounts are forbidden, no builder can work.
 if ! builder from --name probe scratch >"$work/probe" 2>&1; then
-    say "SKIPPED: buildah cannot work here: $(tail -n 1 "$work/probe")"
+    echo "SKIPPED: buildah cannot work here: $(tail -n 1 "$work/probe")"
     exit 0
 fi
 
