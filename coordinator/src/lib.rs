@@ -8,10 +8,13 @@
 pub mod dispatch;
 pub mod export;
 pub mod failures;
+pub mod gc;
 pub mod plan;
 pub mod prepare;
 pub mod progress;
 pub mod run;
 pub mod stage_graph;
 pub mod summary;
+pub mod survey;
+pub mod verify;
 pub mod view;
