@@ -204,23 +204,14 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn add(&mut self, kind: Kind, stage: Option<Stage>, path: &str, meaning: String) {
-        self.add_with(kind, stage, path, meaning, Vec::new());
+    /// Information: nothing that the campaign needs.
+    fn note(&mut self, kind: Kind, stage: Stage, path: &str, meaning: String) {
+        let (path, stage) = (path.to_owned(), Some(stage));
+        self.report.findings.push(Finding { kind, stage, path, meaning, mend: Vec::new() });
     }
 
-    fn add_with(
-        &mut self,
-        kind: Kind,
-        stage: Option<Stage>,
-        path: &str,
-        meaning: String,
-        mend: Vec<String>,
-    ) {
-        let path = path.to_owned();
-        self.report.findings.push(Finding { kind, stage, path, meaning, mend });
-    }
-
-    /// An object at fault that the next run makes again once `mend` is gone.
+    /// An object at fault (`of`, in words) that the next run makes again once
+    /// what is in `mend` is gone.
     fn fault(
         &mut self,
         fault: &Fault,
@@ -229,24 +220,14 @@ impl Walk<'_> {
         of: &str,
         mend: Vec<String>,
     ) {
-        match fault {
-            Fault::Missing => {
-                self.add_with(
-                    Kind::Missing,
-                    stage,
-                    path,
-                    format!("{of} is not in the store"),
-                    mend,
-                );
-            }
-            Fault::Damaged(reason) => {
-                self.add_with(Kind::Damaged, stage, path, format!("{of}: {reason}"), mend);
-            }
+        let (kind, meaning, mend) = match fault {
+            Fault::Missing => (Kind::Missing, format!("{of} is not in the store"), mend),
+            Fault::Damaged(reason) => (Kind::Damaged, format!("{of}: {reason}"), mend),
             // It may be whole: nothing is thrown away for it.
-            Fault::Unreadable(reason) => {
-                self.add(Kind::Unreadable, stage, path, format!("{of}: {reason}"));
-            }
-        }
+            Fault::Unreadable(reason) => (Kind::Unreadable, format!("{of}: {reason}"), Vec::new()),
+        };
+        let path = path.to_owned();
+        self.report.findings.push(Finding { kind, stage, path, meaning, mend });
     }
 
     async fn campaign(&mut self, survey: &Survey) -> Result<(), SurveyError> {
@@ -316,7 +297,7 @@ impl Walk<'_> {
                         } else {
                             format!("{part} ({stage}): planned or not, what is before it is gone")
                         };
-                        self.add(Kind::Stray, Some(stage), path, meaning);
+                        self.note(Kind::Stray, stage, path, meaning);
                     }
                 }
             }
@@ -389,7 +370,7 @@ impl Walk<'_> {
                 Some(Ok(_)) => "no commit names it: `outshine gc` removes it",
                 None => "its attempt has not been committed, or not yet",
             };
-            self.add(Kind::Orphan, Some(stage), &entry.path, meaning.to_owned());
+            self.note(Kind::Orphan, stage, &entry.path, meaning.to_owned());
         }
         let folder = self.layout.failures(stage);
         for entry in self.store.list(&folder).await.map_err(SurveyError::at(&folder))? {
@@ -397,7 +378,7 @@ impl Walk<'_> {
                 Some(_) => "its task was committed all the same: `outshine gc` removes it",
                 None => "`outshine retry` puts its task back to work",
             };
-            self.add(Kind::Failed, Some(stage), &entry.path, meaning.to_owned());
+            self.note(Kind::Failed, stage, &entry.path, meaning.to_owned());
         }
         Ok(())
     }

@@ -3,9 +3,11 @@
 use super::damage::publish_stray;
 use super::{Copy, campaign_file, finished, task_of};
 use outshine_coordinator::gc::{find, remove};
+use outshine_coordinator::verify::{Kind, verify};
 use outshine_schemas::task::Stage;
 use outshine_tests::campaigns::{differences, products, run_here, run_until, tiny};
 use outshine_tests::processes::{files, outshine_ok};
+use outshine_tests::servers::{S3, or_skip};
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
@@ -128,5 +130,40 @@ async fn after_a_mend_the_damaged_files_are_kept_until_their_task_is_done_again(
         objects.keys().map(shape).collect::<Vec<_>>()
     };
     assert_eq!(shapes(&copy.objects()?), shapes(&finished().await?.objects));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_and_orphans_on_s3_are_found_as_in_a_folder() -> anyhow::Result<()> {
+    let Some(server) = or_skip(S3::start()) else { return Ok(()) };
+    let environment = server.environment().into_iter().map(|(k, v)| (k.to_owned(), v));
+    let url = server.url("integrity");
+    let store = outshine_store::open_with_environment(&url, environment).await?;
+    let finished = finished().await?;
+    for (path, bytes) in &finished.objects {
+        store.put(path, bytes.clone()).await?;
+    }
+    let campaign = &finished.campaign;
+    let look = async || anyhow::Ok(verify(&store, campaign, &mut |_| {}).await?.findings);
+    assert_eq!(look().await?, []);
+
+    let samples = |path: &&String| path.contains("/data/fit/") && path.ends_with("samples.parquet");
+    let path = finished.objects.keys().find(samples).expect("samples of some pixels");
+    let mut bytes = finished.objects[path].to_vec();
+    bytes[100] ^= 4;
+    store.put(path, bytes.into()).await?;
+    let [finding] = &look().await?[..] else { panic!("{:?}", look().await?) };
+    assert_eq!((finding.kind, &finding.path), (Kind::Damaged, path));
+    store.put(path, finished.objects[path].clone()).await?;
+
+    let orphan = path.replace("samples.parquet", "orphan.parquet");
+    store.put(&orphan, "rubbish".into()).await?;
+    let rubbish = find(&store, campaign, DAY).await?;
+    assert_eq!((rubbish.removable.len(), rubbish.young), (0, 1));
+    let rubbish = find(&store, campaign, ANY_AGE).await?;
+    remove(&store, &rubbish, &mut |_| {}).await?;
+    assert_eq!(look().await?, []);
+    let left: Vec<_> = store.list("").await?.into_iter().map(|entry| entry.path).collect();
+    assert_eq!(left, finished.objects.keys().cloned().collect::<Vec<_>>());
     Ok(())
 }
