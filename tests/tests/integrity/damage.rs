@@ -13,8 +13,14 @@ use outshine_tests::processes::{outshine_error, outshine_ok};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_finished_campaign_is_clean() -> anyhow::Result<()> {
     let copy = Copy::new().await?;
-    let report = copy.verify().await?;
+    let mut steps = Vec::new();
+    let report = verify(&copy.store, &copy.campaign, &mut |step| steps.push(step)).await?;
     assert_eq!(report.findings, []);
+    assert_eq!(steps.len() as u64, report.files);
+    for stage in STAGES {
+        let last = steps.iter().rfind(|step| step.stage == stage).expect("every stage has files");
+        assert_eq!((last.files, last.bytes), (last.of_files, last.of_bytes), "{stage}");
+    }
     let count = |part: &str| {
         let folder = format!("{}/{part}/", copy.layout.root());
         anyhow::Ok(copy.objects()?.keys().filter(|path| path.starts_with(&folder)).count() as u64)
@@ -211,5 +217,21 @@ async fn a_campaign_that_is_not_there_is_said() -> anyhow::Result<()> {
         assert!(error.contains("is not in the store") && error.contains("tiny-"), "{error}");
     }
     assert_eq!(copy.objects()?, before, "looking wrote something");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_list_is_cut_unless_all_of_it_is_asked_for() -> anyhow::Result<()> {
+    let copy = Copy::new().await?;
+    let folder = format!("{}/data/fit/{}", copy.layout.root(), "0".repeat(32));
+    for i in 0..53 {
+        copy.store.put(&format!("{folder}/attempt-{i}/samples.parquet"), "half".into()).await?;
+    }
+    let file = campaign_file(copy.folder.path())?;
+    let lines = |said: &str| said.lines().filter(|line| line.contains("/attempt-")).count();
+    let said = outshine_ok(&["verify", &file, "--store", &copy.url()], &[])?;
+    assert!(lines(&said) == 50 && said.contains("orphan  and 3 more: --all"), "{said}");
+    let said = outshine_ok(&["verify", &file, "--store", &copy.url(), "--all"], &[])?;
+    assert!(lines(&said) == 53 && !said.contains("--all"), "{said}");
     Ok(())
 }
