@@ -8,6 +8,7 @@
 pub mod dispatch;
 pub mod export;
 pub mod failures;
+pub mod gc;
 pub mod metrics;
 pub mod plan;
 pub mod prepare;
@@ -15,4 +16,6 @@ pub mod progress;
 pub mod run;
 pub mod stage_graph;
 pub mod summary;
+pub mod survey;
+pub mod verify;
 pub mod view;

@@ -24,6 +24,11 @@ enum Command {
     Status(commands::status::Arguments),
     /// Put the failed tasks of a campaign back to work with the next run.
     Retry(commands::retry::Arguments),
+    /// Check every object of a campaign against what is recorded of it.
+    Verify(commands::verify::Arguments),
+    /// Remove files of a campaign that no commit names. Safe at any time: files
+    /// of tasks that may still be committed stay.
+    Gc(commands::gc::Arguments),
     /// Copy the products of a campaign to a folder.
     #[command(subcommand)]
     Catalogue(commands::catalogue::Command),
@@ -56,6 +61,8 @@ async fn main() -> std::process::ExitCode {
         Command::Run(a) => commands::run::main(a).await,
         Command::Status(a) => commands::status::main(a).await,
         Command::Retry(a) => commands::retry::main(a).await,
+        Command::Verify(a) => commands::verify::main(a).await,
+        Command::Gc(a) => commands::gc::main(a).await,
         Command::Catalogue(c) => commands::catalogue::main(c).await,
         #[cfg(feature = "local")]
         Command::Fit(a) => commands::fit::main(a).await,

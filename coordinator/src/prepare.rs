@@ -14,6 +14,32 @@ use outshine_store::layout::Layout;
 /// # Errors
 /// An input that cannot be read or a store that cannot be written.
 pub async fn prepare(store: &Store, campaign: Campaign) -> anyhow::Result<ResolvedCampaign> {
+    let (resolved, inputs) = resolve(campaign).await?;
+    let layout = Layout::new(&resolved.id());
+    for bytes in inputs {
+        let path = layout.input(&Digest::of(&bytes));
+        if !store.exists(&path).await? {
+            store.put(&path, bytes).await?;
+        }
+    }
+    let path = layout.campaign();
+    let text = serde_json::to_vec_pretty(&resolved)?;
+    let _either = store.put_new(&path, text.into()).await?;
+    let stored: ResolvedCampaign = serde_json::from_slice(&store.get(&path).await?)
+        .with_context(|| format!("{path}: not a campaign of this version"))?;
+    anyhow::ensure!(
+        stored.digest() == resolved.digest(),
+        "{path}: the stored campaign was changed by hand; restore it or use another store"
+    );
+    Ok(stored)
+}
+
+/// Reads the inputs, which give the campaign its identity; stores nothing.
+/// Returns the campaign and its inputs.
+///
+/// # Errors
+/// An input that cannot be read.
+pub async fn resolve(campaign: Campaign) -> anyhow::Result<(ResolvedCampaign, Vec<Bytes>)> {
     let pixels = fetch(campaign.field.pixels.as_deref(), "field.pixels").await?;
     let sources = fetch(campaign.field.sources.as_deref(), "field.sources").await?;
     let given = campaign.field.redshifts.as_ref().map(|given| given.table.as_str());
@@ -35,23 +61,8 @@ pub async fn prepare(store: &Store, campaign: Campaign) -> anyhow::Result<Resolv
     let [description, weights] = &estimator;
     let digests = digest(description).zip(digest(weights)).map(|(a, b)| [a, b]);
     let resolved = resolved.with_estimator(digests);
-    let layout = Layout::new(&resolved.id());
-    for bytes in [pixels, sources, redshifts].into_iter().chain(estimator).flatten() {
-        let path = layout.input(&Digest::of(&bytes));
-        if !store.exists(&path).await? {
-            store.put(&path, bytes).await?;
-        }
-    }
-    let path = layout.campaign();
-    let text = serde_json::to_vec_pretty(&resolved)?;
-    let _either = store.put_new(&path, text.into()).await?;
-    let stored: ResolvedCampaign = serde_json::from_slice(&store.get(&path).await?)
-        .with_context(|| format!("{path}: not a campaign of this version"))?;
-    anyhow::ensure!(
-        stored.digest() == resolved.digest(),
-        "{path}: the stored campaign was changed by hand; restore it or use another store"
-    );
-    Ok(stored)
+    let inputs = [pixels, sources, redshifts].into_iter().chain(estimator).flatten();
+    Ok((resolved, inputs.collect()))
 }
 
 async fn fetch(place: Option<&str>, key: &str) -> anyhow::Result<Option<Bytes>> {

@@ -3,11 +3,13 @@
 pub mod catalogue;
 #[cfg(feature = "local")]
 pub mod fit;
+pub mod gc;
 pub mod retry;
 pub mod run;
 #[cfg(feature = "local")]
 pub mod science;
 pub mod status;
+pub mod verify;
 
 use clap::Args;
 use outshine_coordinator::progress;
@@ -39,6 +41,14 @@ impl Place {
         let store = outshine_store::open(&self.store).await?;
         let resolved = outshine_coordinator::prepare::prepare(&store, campaign).await?;
         Ok((store, resolved))
+    }
+
+    /// Opens the store and finds the campaign in it; writes nothing.
+    pub async fn find(&self) -> anyhow::Result<(Store, ResolvedCampaign)> {
+        let campaign = Campaign::load(&self.campaign, &self.settings)?;
+        let store = outshine_store::open(&self.store).await?;
+        let (campaign, _) = outshine_coordinator::prepare::resolve(campaign).await?;
+        Ok((store, campaign))
     }
 
     /// As [`Place::open`], with all that is known of the campaign's progress.

@@ -182,9 +182,13 @@ pub async fn read_commit(
     stage: Stage,
     task: &TaskId,
 ) -> Result<Option<CommitRecord>, StoreError> {
-    let path = layout.commit(stage, task);
-    match store.get_opt(&path).await? {
-        Some(bytes) => Ok(Some(parse(&path, &bytes)?)),
+    read_record(store, &layout.commit(stage, task)).await
+}
+
+/// The commit record at `path`, or `None` where there is none.
+pub async fn read_record(store: &Store, path: &str) -> Result<Option<CommitRecord>, StoreError> {
+    match store.get_opt(path).await? {
+        Some(bytes) => Ok(Some(parse(path, &bytes)?)),
         None => Ok(None),
     }
 }

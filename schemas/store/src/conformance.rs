@@ -67,6 +67,8 @@ async fn objects_come_back_whole(store: &Store) {
         let path = format!("whole/{name}");
         store.put(&path, content.clone()).await.unwrap();
         assert!(store.get(&path).await.unwrap() == content, "{name} changed");
+        let measured = store.measure(&path).await.unwrap();
+        assert_eq!(measured, (content.len() as u64, Digest::of(&content)), "{name}");
         assert!(store.exists(&path).await.unwrap());
     }
 }
@@ -79,6 +81,8 @@ async fn missing_objects_are_told(store: &Store) {
     );
     assert_eq!(error.class(), ErrorClass::Permanent);
     assert_eq!(store.get_opt("missing/object").await.unwrap(), None);
+    let error = store.measure("missing/object").await.unwrap_err();
+    assert!(matches!(error, StoreError::NotFound { .. }), "{error}");
     assert!(!store.exists("missing/object").await.unwrap());
     assert_eq!(store.list("missing").await.unwrap(), []);
     store.delete("missing/object").await.unwrap();

@@ -59,9 +59,14 @@ impl Layout {
         format!("{}/{task}.json", self.commits(stage))
     }
 
+    /// The folder of what the attempts at all tasks of a stage wrote.
+    pub fn stage_data(&self, stage: Stage) -> String {
+        format!("{}/data/{stage}", self.root)
+    }
+
     /// The folder of what a task's attempts wrote.
     pub fn data(&self, stage: Stage, task: &TaskId) -> String {
-        format!("{}/data/{stage}/{task}", self.root)
+        format!("{}/{task}", self.stage_data(stage))
     }
 
     /// A file that an attempt writes.

@@ -18,14 +18,18 @@ mod open;
 pub mod parquet;
 mod table;
 
+use std::io::Read;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
-use outshine_schemas::digest::Digest;
+use object_store::{
+    GetResult, GetResultPayload, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+};
+use outshine_schemas::digest::{Digest, Hasher};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -50,6 +54,8 @@ pub struct Entry {
     pub path: String,
     /// Its size.
     pub bytes: u64,
+    /// When it was written, by the store's clock.
+    pub modified: SystemTime,
 }
 
 /// A place for objects. Cheap to clone; clones share the place.
@@ -151,6 +157,13 @@ impl Store {
         Ok(content)
     }
 
+    /// Size and SHA-256 of an object. It is read piece by piece and never held whole.
+    pub async fn measure(&self, path: &str) -> Result<(u64, Digest), StoreError> {
+        let full = self.full(path)?;
+        let read = async { measure(self.inner.get(&full).await?).await };
+        read.await.map_err(|error| self.error(path, &error))
+    }
+
     /// All objects below the folder `prefix` (the empty text: all there are), sorted by path.
     pub async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
         let full = if prefix.is_empty() { self.prefix.clone() } else { self.full(prefix)? };
@@ -164,7 +177,8 @@ impl Store {
             .into_iter()
             .filter_map(|meta| {
                 let relative: Path = meta.location.prefix_match(&self.prefix)?.collect();
-                Some(Entry { path: relative.to_string(), bytes: meta.size })
+                let modified = meta.last_modified.into();
+                Some(Entry { path: relative.to_string(), bytes: meta.size, modified })
             })
             .collect();
         entries.sort();
@@ -218,6 +232,42 @@ impl Store {
         value: &T,
     ) -> Result<PutNew, StoreError> {
         self.put_new(path, json(value)?).await
+    }
+}
+
+async fn measure(found: GetResult) -> object_store::Result<(u64, Digest)> {
+    match found.payload {
+        GetResultPayload::File(file, _) => {
+            let counted = tokio::task::spawn_blocking(move || measure_file(file)).await?;
+            counted.map_err(|error| object_store::Error::Generic {
+                store: "LocalFileSystem",
+                source: Box::new(error),
+            })
+        }
+        GetResultPayload::Stream(mut pieces) => {
+            let (mut bytes, mut hasher) = (0, Hasher::default());
+            while let Some(piece) = pieces.try_next().await? {
+                bytes += piece.len() as u64;
+                hasher.update(&piece);
+            }
+            Ok((bytes, hasher.finish()))
+        }
+    }
+}
+
+fn measure_file(mut file: std::fs::File) -> std::io::Result<(u64, Digest)> {
+    let (mut bytes, mut hasher) = (0, Hasher::default());
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return Ok((bytes, hasher.finish())),
+            Ok(read) => {
+                bytes += read as u64;
+                hasher.update(&piece[..read]);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -1,0 +1,160 @@
+//! Finds and removes what no commit needs: files that attempts left behind,
+//! and failure records of tasks that were done all the same.
+//!
+//! Only what can never count again is removed, so that a worker at work, or
+//! one that wakes after days, is never robbed of its files: a task whose
+//! commit record is sound stays committed, and its other attempts lose. Files
+//! of a task that may still be committed are kept, however old.
+
+use crate::survey::{READS_AT_A_TIME, StageSurvey, SurveyError, survey};
+use crate::verify::{named_files, task_in};
+use futures::{StreamExt, TryStreamExt, stream};
+use outshine_schemas::campaign::ResolvedCampaign;
+use outshine_schemas::ids::TaskId;
+use outshine_schemas::outcome::FileRecord;
+use outshine_schemas::task::Stage;
+use outshine_store::layout::Layout;
+use outshine_store::{Entry, Store};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+/// What can be removed and what is kept although no commit names it.
+#[derive(Debug, Default)]
+pub struct Rubbish {
+    /// Objects that can go, in order of stage and path.
+    pub removable: Vec<Entry>,
+    /// Number of objects that can go once they are old enough.
+    pub young: u64,
+    /// Number of objects of tasks that may still be committed, or whose commit
+    /// record is damaged.
+    pub kept: u64,
+}
+
+impl Rubbish {
+    /// Size of all that can go.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.removable.iter().map(|entry| entry.bytes).sum()
+    }
+}
+
+/// Whether a task can still be committed.
+enum Standing {
+    /// Never again: it is committed, its files are there; or no plan has it.
+    Over,
+    /// It may be, or nobody can tell.
+    Open,
+}
+
+/// Finds what can go: nothing that was written within `older_than`.
+///
+/// # Errors
+/// [`SurveyError`] when the store is away or cannot be listed.
+pub async fn find(
+    store: &Store,
+    campaign: &ResolvedCampaign,
+    older_than: Duration,
+) -> Result<Rubbish, SurveyError> {
+    let layout = Layout::new(&campaign.id());
+    let now = SystemTime::now();
+    // Listed before the records are read: what is committed in between is
+    // named by a record that the survey sees.
+    let mut listed = BTreeMap::new();
+    for stage in Stage::ALL {
+        let mut entries = Vec::new();
+        for folder in [layout.stage_data(stage), layout.failures(stage)] {
+            entries.extend(store.list(&folder).await.map_err(SurveyError::at(&folder))?);
+        }
+        listed.insert(stage, entries);
+    }
+    let survey = survey(store, campaign).await?;
+    let mut rubbish = Rubbish::default();
+    for (stage, entries) in listed {
+        let found = &survey.stages[&stage];
+        let named = named_files(found);
+        let sizes: BTreeMap<&str, u64> =
+            entries.iter().map(|entry| (entry.path.as_str(), entry.bytes)).collect();
+        let planned = found.planned.keys().map(TaskId::as_str).collect();
+        let judge = Judge { layout: &layout, stage, found, planned, sizes: &sizes };
+        let open = |entry: &Entry| matches!(judge.standing(&entry.path), Standing::Open);
+        let mut removable = Vec::new();
+        for entry in entries.iter().filter(|entry| !named.contains(entry.path.as_str())) {
+            // A time in the future is no age.
+            let age = now.duration_since(entry.modified).unwrap_or_default();
+            if open(entry) {
+                rubbish.kept += 1;
+            } else if age < older_than {
+                rubbish.young += 1;
+            } else {
+                removable.push(entry.clone());
+            }
+        }
+        rubbish.removable.extend(removable);
+    }
+    Ok(rubbish)
+}
+
+/// Removes what [`find`] found; `show` is told each object that is gone.
+///
+/// # Errors
+/// [`SurveyError`] when the store refuses; calling it again goes on.
+pub async fn remove(
+    store: &Store,
+    rubbish: &Rubbish,
+    show: &mut dyn FnMut(&Entry),
+) -> Result<(), SurveyError> {
+    let mut deletes = stream::iter(&rubbish.removable)
+        .map(|entry| async move {
+            store.delete(&entry.path).await.map_err(SurveyError::at(&entry.path))?;
+            Ok(entry)
+        })
+        .buffer_unordered(READS_AT_A_TIME);
+    while let Some(entry) = deletes.try_next().await? {
+        show(entry);
+    }
+    Ok(())
+}
+
+struct Judge<'a> {
+    layout: &'a Layout,
+    stage: Stage,
+    found: &'a StageSurvey,
+    planned: BTreeSet<&'a str>,
+    sizes: &'a BTreeMap<&'a str, u64>,
+}
+
+impl Judge<'_> {
+    fn standing(&self, path: &str) -> Standing {
+        let Some(id) = self.task_of(path) else { return Standing::Open };
+        let commit = format!("{}/{id}.json", self.layout.commits(self.stage));
+        match self.found.records.get(&commit) {
+            Some(Ok(record)) => {
+                let whole =
+                    |file: &FileRecord| self.sizes.get(file.path.as_str()) == Some(&file.bytes);
+                if record.files.iter().all(whole) { Standing::Over } else { Standing::Open }
+            }
+            Some(Err(_)) => Standing::Open,
+            None => {
+                if self.found.whole && !self.planned.contains(id) {
+                    Standing::Over
+                } else {
+                    Standing::Open
+                }
+            }
+        }
+    }
+
+    /// The task of an attempt's file or of a failure record; `None` for what
+    /// is neither.
+    fn task_of<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let data = self.layout.stage_data(self.stage);
+        if let Some(id) = task_in(&data, path) {
+            // <task>/<attempt>/<file>
+            let depth = path[data.len()..].matches('/').count();
+            return (depth == 3).then_some(id);
+        }
+        let failures = self.layout.failures(self.stage);
+        let id = task_in(&failures, path)?;
+        (path == format!("{failures}/{id}.json")).then_some(id)
+    }
+}
