@@ -74,15 +74,16 @@ impl Dispatch {
     /// [`DispatchError`]. After a broker error the call can be repeated.
     pub async fn top_up(&mut self, pending: &[&Task]) -> Result<usize, DispatchError> {
         self.published.retain(|id, _| pending.iter().any(|t| t.id == *id));
+        // From the start, so that whatever scales workers by its length finds it.
+        if !self.declared {
+            self.queue.declare(&self.name).await?;
+            self.declared = true;
+        }
         let mut fresh: Vec<&Task> =
             pending.iter().copied().filter(|t| !self.published.contains_key(&t.id)).collect();
         let stalled = self.last_progress.elapsed() >= self.stall;
         if fresh.is_empty() && !stalled {
             return Ok(0);
-        }
-        if !self.declared {
-            self.queue.declare(&self.name).await?;
-            self.declared = true;
         }
         let waiting = match self.queue.depth(&self.name).await {
             Ok(depth) => depth,

@@ -6,7 +6,7 @@ use crate::stage_graph::StageGraph;
 use crate::view::View;
 use outshine_broker::TaskQueue;
 use outshine_schemas::campaign::ResolvedCampaign;
-use outshine_schemas::task::Stage;
+use outshine_schemas::task::{Class, Stage, Task};
 use outshine_store::{Store, StoreError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -53,31 +53,43 @@ pub enum RunError {
 }
 
 /// Runs `campaign` (as stored by [`crate::prepare::prepare`]) until it is
-/// complete, or `pace.until` is. Workers must be running on the same queue and store.
+/// complete, or `pace.until` is. Workers must be running on the same queue and
+/// store; classes of tasks that have their `own` queue need workers of their own.
 ///
 /// # Errors
 /// [`RunError`].
 pub async fn run(
     store: &Store,
     queue: Arc<dyn TaskQueue>,
-    queue_name: &str,
+    own: &[Class],
     campaign: &ResolvedCampaign,
     pace: Pace,
     view: &mut dyn View,
 ) -> Result<StageGraph, RunError> {
     let id = campaign.id();
     let mut graph = StageGraph::new(campaign.clone());
-    let mut dispatch = Dispatch::new(queue, queue_name, &campaign.campaign.execution);
+    let class_of = |task: &Task| match task.stage.class() {
+        class if own.contains(&class) => class,
+        _ => Class::Fit,
+    };
+    let used = Class::ALL.into_iter().filter(|class| *class == Class::Fit || own.contains(class));
+    let execution = &campaign.campaign.execution;
+    let mut dispatches: Vec<(Class, Dispatch)> = used
+        .map(|class| (class, Dispatch::new(queue.clone(), &class.queue(), execution)))
+        .collect();
     let mut trouble: Option<Instant> = None;
     loop {
         let step = async {
             if progress::refresh(store, &id, &mut graph).await? > 0 {
-                dispatch.progressed();
+                dispatches.iter_mut().for_each(|(_, dispatch)| dispatch.progressed());
             }
             if graph.failure().is_none() {
                 let mut pending = graph.pending();
                 pending.retain(|task| task.stage <= pace.until);
-                dispatch.top_up(&pending).await?;
+                for (class, dispatch) in &mut dispatches {
+                    let own = pending.iter().copied().filter(|task| class_of(task) == *class);
+                    dispatch.top_up(&own.collect::<Vec<&Task>>()).await?;
+                }
             }
             Ok::<(), RunError>(())
         };

@@ -3,10 +3,6 @@
 import re
 from functools import cached_property
 
-# Variables that manifests give ahead of the programs that read them. A name that
-# is found in the sources has no place here.
-SOON = {"outshine": {"OUTSHINE_HTTP"}, "outshine-worker": {"OUTSHINE_HTTP", "OUTSHINE_CLASS"}}
-
 
 class Project:
     """The project in a folder."""
@@ -50,12 +46,7 @@ class Project:
         for program, folder in sources.items():
             text = "".join(path.read_text() for path in (self.top / folder).rglob("*.rs"))
             found = set(re.findall(r'env = "(OUTSHINE_[A-Z_]+)"', text))
-            if found & SOON[program]:
-                raise SystemExit(
-                    f"deploy/checks/project.py: SOON: {program} reads {found & SOON[program]} by "
-                    "now: take it off the list"
-                )
-            known[f"/usr/local/bin/{program}"] = found | SOON[program]
+            known[f"/usr/local/bin/{program}"] = found
         return known
 
     @cached_property

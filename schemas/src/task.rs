@@ -5,8 +5,48 @@ use crate::ids::{CampaignId, TaskId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The queue that tasks travel on; its version is that of the messages.
-pub const QUEUE: &str = "outshine.tasks.v1";
+/// What the queues of tasks are called, before their class; the version is that
+/// of the messages.
+const QUEUE: &str = "outshine.tasks.v1";
+
+/// Kinds of machines that tasks ask for. All tasks travel on the queue of
+/// [`Class::Fit`], unless a campaign's run gives a class its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Everything but training: short tasks, many at a time.
+    Fit,
+    /// Training: one long task after another, with many threads.
+    Train,
+}
+
+impl Class {
+    /// All classes.
+    pub const ALL: [Self; 2] = [Self::Fit, Self::Train];
+
+    /// Its name on command lines.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fit => "fit",
+            Self::Train => "train",
+        }
+    }
+
+    /// Its queue.
+    #[must_use]
+    pub fn queue(self) -> String {
+        format!("{QUEUE}.{}", self.name())
+    }
+}
+
+impl std::str::FromStr for Class {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|class| class.name() == name);
+        found.ok_or_else(|| format!("there is no class `{name}`: fit, train"))
+    }
+}
 
 /// The stages of a campaign, in the order in which they can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -51,6 +91,15 @@ impl Stage {
             Self::Fit => "fit",
             Self::Reduce => "reduce",
             Self::Catalogue => "catalogue",
+        }
+    }
+
+    /// The machines that its tasks ask for.
+    #[must_use]
+    pub fn class(self) -> Class {
+        match self {
+            Self::Train => Class::Train,
+            _ => Class::Fit,
         }
     }
 

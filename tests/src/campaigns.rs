@@ -9,7 +9,7 @@ use outshine_coordinator::stage_graph::StageGraph;
 use outshine_coordinator::view::Silent;
 use outshine_coordinator::{export, progress};
 use outshine_schemas::campaign::{Campaign, ResolvedCampaign};
-use outshine_schemas::task::{QUEUE, Stage};
+use outshine_schemas::task::{Class, Stage};
 use outshine_store::Store;
 use outshine_worker::runtime::{self, Settings, board::Board};
 use std::collections::BTreeMap;
@@ -129,6 +129,7 @@ async fn go(
         slots: workers,
         threads: workers,
         patience: Duration::from_secs(30),
+        class: Class::Fit,
         hang: runtime::HANG,
         board: Board::default(),
         consumers: runtime::Consumers::default(),
@@ -136,7 +137,7 @@ async fn go(
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let worker = tokio::spawn(runtime::run(queue.clone(), store.clone(), settings, stopped));
     let pace = Pace { poll: Duration::from_millis(20), patience: Duration::from_secs(30), until };
-    let result = run(store, queue, QUEUE, &campaign, pace, &mut Silent).await;
+    let result = run(store, queue, &[], &campaign, pace, &mut Silent).await;
     stop.send(true).context("the workers ended early")?;
     worker.await??;
     Ok(Ran { campaign, result })

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, bail};
 use clap::Parser;
+use outshine_schemas::task::Class;
 use outshine_worker::runtime::{self, Consumers, Settings, board::Board};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,6 +21,10 @@ struct Arguments {
     /// Store: a folder, file:///path or s3://bucket/prefix.
     #[arg(long, env = "OUTSHINE_STORE")]
     store: String,
+    /// Whose tasks to do: fit, or train where the campaign's run has
+    /// `--own-queue train`.
+    #[arg(long, env = "OUTSHINE_CLASS", default_value = "fit")]
+    class: Class,
     /// Tasks done at a time [default: number of cores].
     #[arg(long, env = "OUTSHINE_SLOTS")]
     slots: Option<usize>,
@@ -65,6 +70,7 @@ async fn main() -> anyhow::Result<()> {
     let settings = Settings {
         name: arguments.name.unwrap_or_else(|| format!("{host}:{}", std::process::id())),
         slots,
+        class: arguments.class,
         threads: arguments.threads.unwrap_or(cores).max(1),
         patience: Duration::from_secs(arguments.patience_seconds),
         hang: Duration::from_secs(arguments.hang_seconds.max(1)),

@@ -8,7 +8,7 @@ use outshine_coordinator::run::{Pace, run};
 use outshine_coordinator::stage_graph::StageGraph;
 use outshine_coordinator::{export, metrics, summary, view};
 use outshine_schemas::campaign::ResolvedCampaign;
-use outshine_schemas::task::{QUEUE, Stage};
+use outshine_schemas::task::{Class, Stage};
 use outshine_store::Store;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +25,10 @@ pub struct Arguments {
     /// queue in memory, else 0: workers run elsewhere].
     #[arg(long, env = "OUTSHINE_WORKERS")]
     workers: Option<usize>,
+    /// Classes whose tasks wait in a queue of their own, for workers started with
+    /// `--class`: train.
+    #[arg(long, env = "OUTSHINE_OWN_QUEUE", value_name = "CLASS", value_delimiter = ',')]
+    own_queue: Vec<Class>,
     /// Copies the products to this folder at the end.
     #[arg(long, env = "OUTSHINE_EXPORT")]
     export: Option<std::path::PathBuf>,
@@ -53,6 +57,7 @@ impl Arguments {
             place,
             queue: "memory".to_owned(),
             workers: None,
+            own_queue: Vec::new(),
             export: Some(export),
             patience_seconds: 300,
             hang_seconds: 900,
@@ -78,6 +83,9 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
     if memory && workers == 0 {
         bail!("--workers 0 with a queue in memory: nobody would do the tasks");
     }
+    if memory && !arguments.own_queue.is_empty() {
+        bail!("--own-queue with a queue in memory: no worker would take from it");
+    }
     println!("campaign {}", campaign.id());
     if let Some(address) = arguments.http {
         outshine_observe::http::serve(address, Arc::new(metrics::Coordinator)).await?;
@@ -89,12 +97,14 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
     };
     let hang = Duration::from_secs(arguments.hang_seconds.max(1));
     let graph =
-        drive(&store, queue, (workers, hang), cores, &campaign, pace).await.with_context(|| {
-            format!(
-                "campaign {} is not complete; the same command goes on from here",
-                campaign.id()
-            )
-        })?;
+        drive(&store, (queue, &arguments.own_queue), (workers, hang), cores, &campaign, pace)
+            .await
+            .with_context(|| {
+                format!(
+                    "campaign {} is not complete; the same command goes on from here",
+                    campaign.id()
+                )
+            })?;
     let whole = graph.complete(Stage::Catalogue);
     if whole {
         println!("{}", summary::text(&store, &graph).await?);
@@ -125,7 +135,7 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
 #[cfg(feature = "local")]
 async fn drive(
     store: &Store,
-    queue: Arc<dyn TaskQueue>,
+    (queue, own): (Arc<dyn TaskQueue>, &[Class]),
     (workers, hang): (usize, Duration),
     cores: usize,
     campaign: &ResolvedCampaign,
@@ -138,6 +148,7 @@ async fn drive(
         slots: workers,
         threads: cores,
         patience: pace.patience,
+        class: Class::Fit,
         hang,
         board: board.clone(),
         consumers: runtime::Consumers::default(),
@@ -147,7 +158,7 @@ async fn drive(
     let step: view::StepOf =
         Box::new(move |task| board.step(task).map(|step| (step.fraction, step.text)));
     let mut view = metrics::Measured::new(view::fitting(step));
-    let running = run(store, queue, QUEUE, campaign, pace, &mut view);
+    let running = run(store, queue, own, campaign, pace, &mut view);
     let result = tokio::select! {
         result = running => result.map_err(anyhow::Error::from),
         // Without workers of its own, the campaign waits for those elsewhere.
@@ -155,7 +166,7 @@ async fn drive(
             Ok(()) => Err(anyhow::anyhow!("the workers ended before the campaign")),
             Err(error) => Err(error.into()),
         },
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        () = interrupt() => Err(anyhow::anyhow!("interrupted")),
     };
     // Tasks in hand after a failure or an interrupt are not waited for: they
     // are not committed, and the next run does them again.
@@ -169,7 +180,7 @@ async fn drive(
 #[cfg(not(feature = "local"))]
 async fn drive(
     store: &Store,
-    queue: Arc<dyn TaskQueue>,
+    (queue, own): (Arc<dyn TaskQueue>, &[Class]),
     (workers, _hang): (usize, Duration),
     _cores: usize,
     campaign: &ResolvedCampaign,
@@ -179,9 +190,26 @@ async fn drive(
         bail!("--workers {workers}: this build has no worker linked in; start outshine-worker");
     }
     let mut view = metrics::Measured::new(view::fitting(Box::new(|_| None)));
-    let running = run(store, queue, QUEUE, campaign, pace, &mut view);
+    let running = run(store, queue, own, campaign, pace, &mut view);
     tokio::select! {
         result = running => Ok(result?),
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        () = interrupt() => Err(anyhow::anyhow!("interrupted")),
+    }
+}
+
+/// Waits for SIGINT or SIGTERM.
+async fn interrupt() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => {
+                terminate.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = terminated => {}
+        _ = tokio::signal::ctrl_c() => {}
     }
 }

@@ -24,6 +24,18 @@ pub struct Board {
 }
 
 impl Board {
+    /// Enters a task; false where it runs in this process already.
+    #[must_use]
+    pub fn begin(&self, task: &TaskId) -> bool {
+        let Ok(mut steps) = self.steps.lock() else { return true };
+        if steps.contains_key(task) {
+            return false;
+        }
+        let step = Step { fraction: 0.0, text: "begins".to_owned(), told: Instant::now() };
+        steps.insert(task.clone(), step);
+        true
+    }
+
     /// Tells how far `task` is. A task tells at least every few minutes, or
     /// counts as hung.
     pub fn tell(&self, task: &TaskId, fraction: f64, text: String) {
@@ -87,7 +99,7 @@ mod tests {
         let board = Board::default();
         let limit = Duration::from_millis(300);
         board.tell(&task(1), 0.5, "half".to_owned());
-        board.tell(&task(2), 0.0, "start".to_owned());
+        assert!(board.begin(&task(2)) && !board.begin(&task(2)));
         board.clear(&task(2));
         let talking = board.clone();
         let talk = tokio::spawn(async move {

@@ -13,8 +13,11 @@ use outshine_store::commit::{self, Draft, NewFile};
 use outshine_store::layout::Layout;
 use outshine_store::{PutNew, Store};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
+
+/// Between two looks at whether another slot has done the same task.
+const SECOND_LOOK: Duration = Duration::from_millis(200);
 
 /// How a message ended.
 #[derive(Debug)]
@@ -73,7 +76,11 @@ impl Executor {
             Ok(task) => task,
             Err(error) => return Verdict::Unreadable(error),
         };
-        self.board.tell(&task.id, 0.0, "begins".to_owned());
+        // Another slot may be at it: this message, a second one, waits for the
+        // outcome. The watchdog bounds the wait.
+        while !self.board.begin(&task.id) {
+            tokio::time::sleep(SECOND_LOOK).await;
+        }
         let verdict = match self.attempt(&task).await {
             Ok(()) => Verdict::Done,
             Err(error) => self.judge(&task, &error, redeliveries + 1).await,

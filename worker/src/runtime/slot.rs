@@ -7,7 +7,7 @@ use super::execute::{Executor, Models, Verdict};
 use outshine_broker::{BrokerError, Consumer, Delivery, Settlement, TaskQueue};
 use outshine_observe::names;
 use outshine_schemas::ids::TaskId;
-use outshine_schemas::task::QUEUE;
+use outshine_schemas::task::Class;
 use outshine_store::Store;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,8 @@ pub struct Settings {
     pub slots: usize,
     /// Threads that one task may use.
     pub threads: usize,
+    /// Whose tasks it does.
+    pub class: Class,
     /// How long a lost broker is waited for before the worker gives up.
     pub patience: Duration,
     /// How long a task may tell nothing before it counts as hung and the worker
@@ -122,7 +124,7 @@ async fn slot(
             biased;
             // An error means that nobody is left who could say stop.
             changed = stop.changed() => { if changed.is_err() { break } else { continue } }
-            taken = take(&queue, &mut consumer, &settings.consumers) => taken,
+            taken = take(&queue, &mut consumer, &settings) => taken,
         };
         match taken {
             Ok(delivery) => {
@@ -151,12 +153,13 @@ async fn slot(
 async fn take(
     queue: &Arc<dyn TaskQueue>,
     consumer: &mut Option<Box<dyn Consumer>>,
-    consumers: &Consumers,
+    settings: &Settings,
 ) -> Result<Delivery, BrokerError> {
     if consumer.is_none() {
-        queue.declare(QUEUE).await?;
-        *consumer = Some(queue.consume(QUEUE).await?);
-        consumers.gained();
+        let name = settings.class.queue();
+        queue.declare(&name).await?;
+        *consumer = Some(queue.consume(&name).await?);
+        settings.consumers.gained();
     }
     match consumer {
         Some(consumer) => consumer.next().await,

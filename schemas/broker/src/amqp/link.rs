@@ -62,6 +62,11 @@ impl Link {
             url: shown.clone(),
             reason: reason.replace(url, &shown),
         })?;
+        // A URL that ends in a slash names a vhost of no name, which no broker
+        // has; the default one is meant.
+        if uri.vhost.is_empty() {
+            uri.vhost = "/".to_owned();
+        }
         uri.query.heartbeat.get_or_insert(options.heartbeat_seconds);
         let link = Self { uri, shown, options, state: Mutex::default() };
         let connection = link.connect_once().await?;
