@@ -14,7 +14,7 @@ use super::{Job, Outcome, Science, StageError, compute, model, parallel, table, 
 use arrow::array::{ArrayRef, Float64Array, ListArray, StringArray, UInt64Array};
 use arrow::datatypes::UInt32Type;
 use outshine_kernels::random::{Purpose, Stream};
-use outshine_kernels::{quantile, scalar};
+use outshine_kernels::scalar;
 use outshine_npe::diagnostics::{
     CalibrationRow, Case, CaseMaker, JointPlaces, RedshiftScores, Scores, Strata, Tarp, Verdict,
     density_place,
@@ -25,9 +25,6 @@ use outshine_sps::Components;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// An object counts as a pixel up to this median over bands of the error in
-/// units of that of one pixel, and as an integrated galaxy beyond.
-pub const PIXEL_LIMIT: f64 = 3.0;
 /// Simulations of which the joint density is ranked.
 const DENSITY_TESTS: usize = 20_000;
 /// Simulations whose redshift is fitted, where their mean S/N is above [`REDSHIFT_SNR`].
@@ -198,7 +195,8 @@ impl<'a> Bench<'a> {
             density_place(at(&free), &ranked, stream)
         });
         let (strata, bands) = (&self.strata, self.snr_bands);
-        let stratum = scarce::stratum(science, strata, bands, redshift, &one.flux, &one.err);
+        let integrated = one.integrated;
+        let stratum = scarce::stratum(strata, bands, redshift, &one.flux, &one.err, integrated);
         Ok(Scored { stratum, cases, joint: JointPlaces { tarp, density }, mean_snr })
     }
 }
@@ -288,22 +286,13 @@ fn simulate(
     let mut noiseless = vec![0.0; science.target.features.bands().len()];
     let full = Components::Full;
     let derived = science.forward.photometry(&parameters, full, workspace, &mut noiseless)?;
-    let (flux, err) = observe(science, &noiseless, stream);
-    Ok(Simulated { parameters, derived, flux, err })
+    let (flux, err, integrated) = observe(science, &noiseless, stream);
+    Ok(Simulated { parameters, derived, flux, err, integrated })
 }
 
 /// Number of observed bands.
 pub fn observed(err: &[f32]) -> usize {
     err.iter().filter(|e| **e > 0.0).count()
-}
-
-/// Median over the observed bands of the error in units of that of one pixel.
-pub fn depth(err: &[f32], science: &Science) -> f64 {
-    let pairs = err.iter().zip(science.target.features.sigma_reference_njy());
-    let mut ratios: Vec<f64> =
-        pairs.filter(|(e, _)| **e > 0.0).map(|(&e, &one)| f64::from(e) / one).collect();
-    quantile::sort(&mut ratios);
-    quantile::of_sorted(&ratios, 0.5)
 }
 
 /// Positions of the S/N bands among the campaign's bands.

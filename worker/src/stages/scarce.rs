@@ -4,7 +4,7 @@
 //! known only once it is made. Made by the tables of the training they are
 //! cheap; the draws are not, and are made for those wanted alone.
 
-use super::calibrate::{PIXEL_LIMIT, depth, mean_snr, observed};
+use super::calibrate::{mean_snr, observed};
 use super::{Job, Science, StageError, parallel};
 use outshine_kernels::random::{Purpose, Stream};
 use outshine_npe::diagnostics::Strata;
@@ -28,6 +28,8 @@ pub struct Simulated {
     pub flux: Vec<f32>,
     /// Errors, nJy per band; 0 where not observed.
     pub err: Vec<f32>,
+    /// Whether it is as deep as many pixels together.
+    pub integrated: bool,
 }
 
 /// Simulation number `i`, and its stream from then on.
@@ -42,28 +44,36 @@ pub fn simulate(
     let parameters = science.prior.draw(&mut stream);
     let mut noiseless = vec![0.0; science.target.features.bands().len()];
     let derived = grid.photometry(&parameters, scratch, &mut noiseless)?;
-    let (flux, err) = observe(science, &noiseless, &mut stream);
-    Ok((Simulated { parameters, derived, flux, err }, stream))
+    let (flux, err, integrated) = observe(science, &noiseless, &mut stream);
+    Ok((Simulated { parameters, derived, flux, err, integrated }, stream))
 }
 
-/// Fluxes and errors of one observation as those of the training are.
-pub fn observe(science: &Science, noiseless: &[f64], stream: &mut Stream) -> (Vec<f32>, Vec<f32>) {
+/// An object counts as a pixel up to this depth factor, and as an integrated
+/// galaxy beyond.
+const PIXEL_LIMIT: f64 = 3.0;
+
+/// Fluxes and errors of one observation as those of the training are, and
+/// whether it counts as integrated.
+pub fn observe(
+    science: &Science,
+    noiseless: &[f64],
+    stream: &mut Stream,
+) -> (Vec<f32>, Vec<f32>, bool) {
     let conditions = science.coverage.draw(&science.noise, stream);
     let (mut flux, mut err) = (vec![0.0; noiseless.len()], vec![0.0; noiseless.len()]);
     science.noise.observe(noiseless, &conditions, stream, &mut flux, &mut err);
-    (flux, err)
+    (flux, err, conditions.depth_factor > PIXEL_LIMIT)
 }
 
 /// Stratum of an object.
 pub fn stratum(
-    science: &Science,
     strata: &Strata,
     snr_bands: &[usize],
     redshift: f64,
     flux: &[f32],
     err: &[f32],
+    integrated: bool,
 ) -> usize {
-    let integrated = depth(err, science) > PIXEL_LIMIT;
     strata.index(mean_snr(flux, err, snr_bands), redshift, observed(err), integrated)
 }
 
@@ -128,8 +138,8 @@ fn strata_of(
     let objects = parameters.iter().zip(noiseless.chunks_exact(bands)).zip(&mut streams);
     Ok(objects
         .map(|((parameters, noiseless), stream)| {
-            let (flux, err) = observe(science, noiseless, stream);
-            stratum(science, strata, snr_bands, parameters.redshift, &flux, &err) as u8
+            let (flux, err, integrated) = observe(science, noiseless, stream);
+            stratum(strata, snr_bands, parameters.redshift, &flux, &err, integrated) as u8
         })
         .collect())
 }
@@ -162,7 +172,7 @@ mod tests {
             let (one, _) =
                 simulate(&job.science, job.campaign.campaign.seed, &grid, &mut scratch, i).unwrap();
             let z = one.parameters.redshift;
-            counts[stratum(&job.science, &strata, &bands, z, &one.flux, &one.err)] += 1;
+            counts[stratum(&strata, &bands, z, &one.flux, &one.err, one.integrated)] += 1;
         }
         assert_eq!(counts, wanted);
         let all = vec![u64::MAX; Strata::COUNT];

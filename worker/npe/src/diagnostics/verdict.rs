@@ -87,7 +87,11 @@ impl Verdict {
         for (population, row) in rows {
             let overall = population == Strata::OVERALL;
             any |= overall;
-            let needed = if overall { tolerance.min_simulations } else { tolerance.min_stratum };
+            let mut needed =
+                if overall { tolerance.min_simulations } else { tolerance.min_stratum };
+            if row.parameter == DENSITY_RANK {
+                needed /= FEWER;
+            }
             if row.simulations < needed.max(1) {
                 let found = format!("{} simulations, {needed} are needed", row.simulations);
                 if overall {
@@ -109,6 +113,10 @@ impl Verdict {
         Self { passed: reasons.is_empty(), reasons, unjudged }
     }
 }
+
+/// The joint test by density costs far more than the others: a row of it is
+/// judged by this part of the simulations that others need.
+const FEWER: u64 = 10;
 
 /// Adds what is wrong with a row of enough simulations.
 fn judge(
