@@ -5,6 +5,7 @@ use crate::view::View;
 use metrics::gauge;
 use outshine_observe::http::Wellbeing;
 use outshine_observe::names::{ETA, TASKS};
+use outshine_schemas::ids::TaskId;
 use outshine_schemas::task::Stage;
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -34,6 +35,10 @@ impl Measured {
 }
 
 impl View for Measured {
+    fn sees(&self, task: &TaskId) -> bool {
+        self.shown.sees(task)
+    }
+
     fn show(&mut self, graph: &StageGraph) {
         for (stage, state) in graph.states() {
             let (done, pending, failed) = match state {

@@ -86,6 +86,11 @@ pub async fn run(
             if graph.failure().is_none() {
                 let mut pending = graph.pending();
                 pending.retain(|task| task.stage <= pace.until);
+                // Tasks in hand here are not lost; whether they hang is the
+                // watchdog's to say.
+                if pending.iter().any(|task| view.sees(&task.id)) {
+                    dispatches.iter_mut().for_each(|(_, dispatch)| dispatch.progressed());
+                }
                 for (class, dispatch) in &mut dispatches {
                     let own = pending.iter().copied().filter(|task| class_of(task) == *class);
                     dispatch.top_up(&own.collect::<Vec<&Task>>()).await?;

@@ -15,6 +15,11 @@ use std::time::{Duration, Instant};
 pub trait View: Send {
     /// The campaign is at this point.
     fn show(&mut self, graph: &StageGraph);
+
+    /// Whether a task is at work where the view can see it: in this process.
+    fn sees(&self, _: &TaskId) -> bool {
+        false
+    }
 }
 
 /// How far a task in this process is: fraction done, and a few words.
@@ -37,8 +42,14 @@ impl View for Silent {
     fn show(&mut self, _: &StageGraph) {}
 }
 
-/// Fraction of a running stage, counting what running tasks tell.
+/// Fraction of a running stage, counting what running tasks tell. A span of
+/// training tells how far the whole training is: how many spans follow is not
+/// known.
 fn fraction(running: &Running, step: &StepOf) -> f64 {
+    if running.plan.stage == Stage::Train {
+        let told = running.pending.values().find_map(|t| step(&t.id));
+        return told.map_or(0.0, |(fraction, _)| fraction);
+    }
     let done: u64 = running.done.iter().map(|r| r.shard.len()).sum();
     let running_part: f64 = running
         .pending
@@ -74,6 +85,10 @@ struct Bars {
 }
 
 impl View for Bars {
+    fn sees(&self, task: &TaskId) -> bool {
+        (self.step)(task).is_some()
+    }
+
     fn show(&mut self, graph: &StageGraph) {
         for (stage, state) in graph.states() {
             if matches!(state, State::Blocked(_) | State::Ready(_)) {
@@ -129,6 +144,10 @@ impl Lines {
 }
 
 impl View for Lines {
+    fn sees(&self, task: &TaskId) -> bool {
+        (self.step)(task).is_some()
+    }
+
     #[allow(clippy::print_stderr)]
     fn show(&mut self, graph: &StageGraph) {
         for (stage, state) in graph.states() {

@@ -15,6 +15,8 @@ use outshine_sps::{Derived, Parameters, RedshiftGrid};
 const SERIES: u64 = 4;
 /// Simulations made together.
 const CHUNK: u64 = 4096;
+/// A stratum without any object in this part of the search has none.
+const PART: u64 = 20;
 /// Chunks between two looks at what is still wanted.
 const ROUND: u64 = 64;
 
@@ -92,6 +94,7 @@ pub fn find(
 ) -> Result<Vec<u64>, StageError> {
     let (science, seed) = (&job.science, job.campaign.campaign.seed);
     let mut found = Vec::new();
+    let mut empty = vec![true; wanted.len()];
     let mut from = 0;
     while from < most && wanted.iter().any(|n| *n > 0) {
         let to = (from + CHUNK * ROUND).min(most);
@@ -110,10 +113,16 @@ pub fn find(
             let wanted = &mut wanted[usize::from(stratum)];
             if *wanted > 0 {
                 *wanted -= 1;
+                empty[usize::from(stratum)] = false;
                 found.push(i);
             }
         }
         from = to;
+        if from >= most / PART {
+            // Not in this campaign: too many bands, say.
+            let lost = wanted.iter_mut().zip(&empty).filter(|(_, empty)| **empty);
+            lost.for_each(|(wanted, _)| *wanted = 0);
+        }
         job.board.tell(&job.task.id, 0.0, format!("{from} simulations for scarce strata"));
     }
     Ok(found)

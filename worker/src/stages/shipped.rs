@@ -23,6 +23,7 @@ pub fn files(family: SfhFamily) -> Result<[Bytes; 2], StageError> {
     }
     match family {
         SfhFamily::Tau => Ok(model!("tau")),
+        SfhFamily::Dirichlet => Ok(model!("dirichlet")),
         other => Err(mismatch(format!("no estimator of {other:?} histories comes with it"))),
     }
 }
@@ -62,5 +63,33 @@ fn mismatch(why: String) -> StageError {
     StageError::Campaign {
         section: "estimator",
         problem: format!("{why}. Train one for this campaign: estimator = \"train\""),
+    }
+}
+
+#[cfg(all(test, feature = "bc03"))]
+mod tests {
+    use super::*;
+    use crate::stages::model::read;
+    use crate::tools::card;
+    use outshine_schemas::campaign::Campaign;
+    use std::path::Path;
+
+    /// Each is an estimator of the default campaign of its family, and the
+    /// figures beside it are those of its calibration.
+    #[test]
+    fn the_estimators_that_come_with_the_program_fit_its_defaults() {
+        for (family, name) in [(SfhFamily::Tau, "tau"), (SfhFamily::Dirichlet, "dirichlet")] {
+            let text =
+                format!("name = \"c\"\n[field.mock]\nkind = \"prior\"\n[prior]\nsfh = \"{name}\"");
+            let campaign = Campaign::parse(&text, "c.toml", Path::new("."), &[]).unwrap();
+            let science = Science::new(&campaign).unwrap();
+            let [description, weights] = files(family).unwrap();
+            let model = read(&description, &weights).unwrap();
+            check(&science, &model).unwrap();
+            assert!(model.knows_redshift());
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name);
+            let card = card(&folder).unwrap();
+            assert!(card.contains("sigma_NMAD") && !card.contains("missing"), "{card}");
+        }
     }
 }

@@ -78,12 +78,14 @@ fn train(job: &Job, data: &Simulations, from: Option<Checkpoint>) -> Result<Outc
     let shard = job.task.shard;
     let epochs = u32::try_from(shard.len())
         .map_err(|_| StageError::Permanent(format!("a span of {} epochs", shard.len())))?;
+    let part = |epoch: f64| epoch / f64::from(science.train.max_epochs);
+    let begins = shard.start as f64;
+    job.board.tell(&job.task.id, part(begins), format!("after epoch {begins}"));
     let checkpoint =
         train_span(&science.train, &science.target, data, from, epochs, job.threads, &mut |p| {
-            let done = (f64::from(p.epoch) - shard.start as f64) / f64::from(epochs);
             job.board.tell(
                 &job.task.id,
-                done,
+                part(f64::from(p.epoch)),
                 format!(
                     "epoch {}: loss {:.3}, validation {:.3} (best {:.3})",
                     p.epoch, p.train_loss, p.validation_loss, p.best_validation_loss
