@@ -16,12 +16,14 @@ parameters over the unit box, so that 0 is knowing the box alone.
 
 import argparse
 import math
+import tempfile
 import time
 
 import numpy as np
 import torch
 from sbi.inference import SNPE
 from sbi.neural_nets import posterior_nn
+from torch.utils.tensorboard import SummaryWriter
 
 FREE = 5
 EDGE = 1e-9
@@ -52,7 +54,11 @@ def main():
     torch.manual_seed(1)
     x, u, _ = rows(args.train)
     build = posterior_nn(model="maf", hidden_features=args.hidden, num_transforms=args.blocks)
-    inference = SNPE(prior=None, density_estimator=build, show_progress_bars=False)
+    # Its own logs go away, not into the folder it is called from.
+    logs = SummaryWriter(tempfile.mkdtemp())
+    inference = SNPE(
+        prior=None, density_estimator=build, summary_writer=logs, show_progress_bars=False
+    )
     inference.append_simulations(u, x, proposal=None)
     start = time.time()
     estimator, epochs = None, 0
