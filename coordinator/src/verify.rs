@@ -240,7 +240,6 @@ impl Walk<'_> {
             ("field.pixels", &campaign.pixels),
             ("field.sources", &campaign.sources),
             ("field.redshifts.table", &campaign.redshifts),
-            ("field.redshifts.table", &campaign.redshifts),
         ];
         let tables = tables.into_iter().filter_map(|(key, digest)| Some((key, digest.as_ref()?)));
         let model = campaign.estimator.iter().flatten().map(|digest| ("estimator", digest));

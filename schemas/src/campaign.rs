@@ -12,6 +12,9 @@ pub use resolved::ResolvedCampaign;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
+/// The bands over which the S/N is averaged where a campaign names none.
+pub const SNR_BANDS: [&str; 3] = ["f277w", "f356w", "f444w"];
+
 /// A section that the science reads.
 pub type Section = serde_json::Map<String, serde_json::Value>;
 
@@ -273,7 +276,7 @@ fn five() -> f64 {
     5.0
 }
 fn snr_bands() -> Vec<String> {
-    ["f277w", "f356w", "f444w"].map(str::to_owned).to_vec()
+    SNR_BANDS.map(str::to_owned).to_vec()
 }
 fn jades_bands() -> Vec<String> {
     [

@@ -8,10 +8,11 @@
 
 use outshine_kernels::quantile;
 use outshine_kernels::random::{Purpose, Stream};
-use outshine_npe::{Model, Object, Sampler};
-use outshine_schemas::campaign::{Campaign, MODEL_FILES};
+use outshine_npe::{Object, Sampler};
+use outshine_schemas::campaign::Campaign;
 use outshine_sps::{Basis, Components, FixedRedshift, Observation, exact};
 use outshine_worker::stages::{Drawer, Science, StageError, truth};
+use outshine_worker::tools::read_model;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,8 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let settings: Vec<String> = args.collect();
     let campaign = Campaign::load(Path::new(&campaign), &settings)?;
     let science = Science::new(&campaign)?;
-    let [json, weights] = MODEL_FILES.map(|name| Path::new(&folder).join(name));
-    let model = Model::from_parts(&std::fs::read_to_string(json)?, &std::fs::read(weights)?)?;
+    let (model, _) = read_model(Path::new(&folder))?;
     let sampler = Sampler::new(&model);
     let basis =
         Arc::new(Basis::new(science.forward.clone(), Components::Full, science.prior.a_v.1)?);

@@ -5,9 +5,10 @@
 #![allow(missing_docs)]
 
 use outshine_kernels::random::{Purpose, Stream};
-use outshine_npe::{Model, Object, Sampler, Scratch};
-use outshine_schemas::campaign::{Campaign, MODEL_FILES};
+use outshine_npe::{Object, Sampler, Scratch};
+use outshine_schemas::campaign::Campaign;
 use outshine_worker::stages::Science;
+use outshine_worker::tools::read_model;
 use std::path::Path;
 use std::time::Instant;
 
@@ -24,9 +25,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let text = "name = \"speed\"\n[field.mock]\n";
     let campaign = Campaign::parse(text, "speed", Path::new("."), &settings)?;
     let science = Science::new(&campaign)?;
-    let [json, weights] = MODEL_FILES.map(|name| Path::new(&folder).join(name));
     let started = Instant::now();
-    let model = Model::from_parts(&std::fs::read_to_string(json)?, &std::fs::read(weights)?)?;
+    let (model, _) = read_model(Path::new(&folder))?;
     let sampler = Sampler::new(&model);
     let load_ms = 1e3 * started.elapsed().as_secs_f64();
 

@@ -10,10 +10,11 @@
 
 use outshine_kernels::quantile;
 use outshine_kernels::random::{Purpose, Stream};
-use outshine_npe::{Model, Object, Sampler, Scratch};
-use outshine_schemas::campaign::{Campaign, MODEL_FILES};
+use outshine_npe::{Object, Sampler, Scratch};
+use outshine_schemas::campaign::Campaign;
 use outshine_sps::{Basis, Components, FixedRedshift, Observation, Parameters, exact};
 use outshine_worker::stages::Science;
+use outshine_worker::tools::read_model;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,8 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let text = "name = \"exactness\"\n[field.mock]\n";
     let campaign = Campaign::parse(text, "exactness", Path::new("."), &settings)?;
     let science = Science::new(&campaign)?;
-    let [json, weights] = MODEL_FILES.map(|name| Path::new(&folder).join(name));
-    let model = Model::from_parts(&std::fs::read_to_string(json)?, &std::fs::read(weights)?)?;
+    let (model, _) = read_model(Path::new(&folder))?;
     let sampler = Sampler::new(&model);
     let basis =
         Arc::new(Basis::new(science.forward.clone(), Components::Full, science.prior.a_v.1)?);

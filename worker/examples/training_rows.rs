@@ -10,9 +10,10 @@
 #![allow(missing_docs)]
 
 use outshine_kernels::random::{Purpose, Stream};
-use outshine_npe::{Model, Object, Sampler};
-use outshine_schemas::campaign::{Campaign, MODEL_FILES};
+use outshine_npe::{Object, Sampler};
+use outshine_schemas::campaign::Campaign;
 use outshine_worker::stages::Science;
+use outshine_worker::tools::read_model;
 use std::io::Write;
 use std::path::Path;
 
@@ -28,9 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (model, settings) = rest.split_first().map_or((None, rest), |(m, rest)| (Some(m), rest));
     let sampler = match model.filter(|m| *m != "-") {
         Some(folder) => {
-            let [json, weights] = MODEL_FILES.map(|name| Path::new(folder).join(name));
-            let model =
-                Model::from_parts(&std::fs::read_to_string(json)?, &std::fs::read(weights)?)?;
+            let (model, _) = read_model(Path::new(folder))?;
             Some(Sampler::new(&model))
         }
         None => None,

@@ -6,10 +6,11 @@
 //! Limits are set on COUNT simulations, the shares measured on as many others.
 #![allow(missing_docs)]
 
-use outshine_npe::{Model, Sampler};
-use outshine_schemas::campaign::{Campaign, MODEL_FILES};
+use outshine_npe::Sampler;
+use outshine_schemas::campaign::Campaign;
 use outshine_worker::stages::Science;
 use outshine_worker::stages::typical::{Limit, Survey, survey};
+use outshine_worker::tools::read_model;
 use std::path::Path;
 
 const EDGES: [f64; 8] = [0.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, f64::INFINITY];
@@ -20,8 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("give CAMPAIGN.toml MODEL_DIR COUNT [key=value ...]".into());
     };
     let count: usize = count.parse()?;
-    let [json, weights] = MODEL_FILES.map(|name| Path::new(folder).join(name));
-    let model = Model::from_parts(&std::fs::read_to_string(json)?, &std::fs::read(weights)?)?;
+    let (model, _) = read_model(Path::new(folder))?;
     let sampler = Sampler::new(&model);
     let campaign = Campaign::load(Path::new(campaign), settings)?;
     let science = Science::new(&campaign)?;
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("redshift {}:", if withheld { "withheld" } else { "known" });
         let look = |series, off| {
             let what = Survey { key: (99, series), count, withheld, off };
-            survey(&science, &sampler, &what, 2)
+            survey(&science, &sampler, &what, 2, &|| {})
         };
         let start = std::time::Instant::now();
         let set = look(3, 0.0)?;

@@ -85,11 +85,11 @@ async fn main() -> anyhow::Result<()> {
     tracing::info!(name = %settings.name, slots, "worker ready");
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(async move {
-        signal().await;
+        outshine_observe::asked_to_stop().await;
         tracing::info!("stopping after the tasks in hand");
         // Fails only when the worker has ended already.
         let _ = stop.send(true);
-        signal().await;
+        outshine_observe::asked_to_stop().await;
         tracing::warn!("stopping at once");
         std::process::exit(130);
     });
@@ -99,17 +99,4 @@ async fn main() -> anyhow::Result<()> {
         std::process::exit(1);
     }
     Ok(())
-}
-
-async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        },
-        Err(_) => {
-            let _ = tokio::signal::ctrl_c().await;
-        }
-    }
 }

@@ -3,13 +3,11 @@
 use super::{Place, run};
 use anyhow::{Context, bail};
 use clap::Args;
-use std::fmt::Write;
+use outshine_schemas::campaign::SNR_BANDS;
 use std::path::{Path, PathBuf};
 
 /// Prefix of the columns of fluxes.
 const FLUX: &str = "flux_njy_";
-/// The bands over which the S/N is averaged where the table has them.
-const SNR_BANDS: [&str; 3] = ["f277w", "f356w", "f444w"];
 /// The campaign that a fit is, beside its products.
 const CAMPAIGN: &str = "campaign.toml";
 
@@ -57,7 +55,7 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
 fn campaign(arguments: &Arguments) -> anyhow::Result<String> {
     let absolute = |path: &Path| {
         let path = std::path::absolute(path)?;
-        Ok::<String, anyhow::Error>(toml_text(&path.display().to_string()))
+        Ok::<toml::Value, anyhow::Error>(path.display().to_string().into())
     };
     let name = arguments.pixels.display().to_string();
     let bytes = std::fs::read(&arguments.pixels).with_context(|| name.clone())?;
@@ -70,37 +68,29 @@ fn campaign(arguments: &Arguments) -> anyhow::Result<String> {
             "{name}: no column `{FLUX}<band>`: add fluxes in nJy, and errors as `err_njy_<band>`"
         );
     }
+    // Those of the default that the table has.
     let mut snr: Vec<&str> = SNR_BANDS.into_iter().filter(|band| bands.contains(band)).collect();
     if snr.is_empty() {
         snr.clone_from(&bands);
     }
-    let list = |bands: &[&str]| {
-        bands.iter().map(|band| toml_text(band)).collect::<Vec<String>>().join(", ")
-    };
-    let mut text = String::from("# Made by `outshine fit`; `outshine run` takes it too.\n");
-    text += "name = \"fit\"\n";
-    if let Some(model) = &arguments.model {
-        writeln!(text, "estimator = {}", absolute(model)?)?;
-    }
-    writeln!(text, "bands = [{}]\n", list(&bands))?;
-    writeln!(text, "[field]\npixels = {}", absolute(&arguments.pixels)?)?;
+    let list = |bands: &[&str]| toml::Value::from(bands.to_vec());
+    let mut field = toml::Table::new();
+    field.insert("pixels".to_owned(), absolute(&arguments.pixels)?);
     if let Some(sources) = &arguments.sources {
-        writeln!(text, "sources = {}", absolute(sources)?)?;
+        field.insert("sources".to_owned(), absolute(sources)?);
     }
-    writeln!(text, "snr_bands = [{}]\n", list(&snr))?;
-    writeln!(text, "[prior]\nsfh = \"{}\"", arguments.sfh)?;
-    Ok(text)
-}
-
-/// A basic string of TOML.
-fn toml_text(text: &str) -> String {
-    let mut quoted = String::from('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => quoted += &format!("\\u{:04X}", u32::from(c)),
-            c => quoted.push(c),
-        }
+    field.insert("snr_bands".to_owned(), list(&snr));
+    let mut all = toml::Table::new();
+    all.insert("name".to_owned(), "fit".into());
+    all.insert("bands".to_owned(), list(&bands));
+    if let Some(model) = &arguments.model {
+        all.insert("estimator".to_owned(), absolute(model)?);
     }
-    quoted + "\""
+    all.insert("field".to_owned(), field.into());
+    let prior = toml::Table::from_iter([("sfh".to_owned(), arguments.sfh.as_str().into())]);
+    all.insert("prior".to_owned(), prior.into());
+    Ok(format!(
+        "# Made by `outshine fit`; `outshine run` takes it too.\n{}",
+        toml::to_string(&all)?
+    ))
 }

@@ -13,6 +13,10 @@ use outshine_store::Store;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// As long as a worker's own.
+const HANG_SECONDS: u64 = 900;
+const PATIENCE_SECONDS: u64 = 300;
+
 /// Arguments of `outshine run`.
 #[derive(Args)]
 pub struct Arguments {
@@ -33,11 +37,11 @@ pub struct Arguments {
     #[arg(long, env = "OUTSHINE_EXPORT")]
     export: Option<std::path::PathBuf>,
     /// Seconds that a store or broker that does not answer is waited for.
-    #[arg(long, env = "OUTSHINE_PATIENCE_SECONDS", default_value_t = 300)]
+    #[arg(long, env = "OUTSHINE_PATIENCE_SECONDS", default_value_t = PATIENCE_SECONDS)]
     patience_seconds: u64,
     /// Seconds after which a task of this process that makes no progress counts
     /// as hung.
-    #[arg(long, env = "OUTSHINE_HANG_SECONDS", default_value_t = 900)]
+    #[arg(long, env = "OUTSHINE_HANG_SECONDS", default_value_t = HANG_SECONDS)]
     hang_seconds: u64,
     /// Address that answers /metrics, /health and /ready, such as 0.0.0.0:9090
     /// [default: none].
@@ -59,8 +63,8 @@ impl Arguments {
             workers: None,
             own_queue: Vec::new(),
             export: Some(export),
-            patience_seconds: 300,
-            hang_seconds: 900,
+            patience_seconds: PATIENCE_SECONDS,
+            hang_seconds: HANG_SECONDS,
             http: None,
             until: Stage::Catalogue,
         }
@@ -166,7 +170,7 @@ async fn drive(
             Ok(()) => Err(anyhow::anyhow!("the workers ended before the campaign")),
             Err(error) => Err(error.into()),
         },
-        () = interrupt() => Err(anyhow::anyhow!("interrupted")),
+        () = outshine_observe::asked_to_stop() => Err(anyhow::anyhow!("interrupted")),
     };
     // Tasks in hand after a failure or an interrupt are not waited for: they
     // are not committed, and the next run does them again.
@@ -193,23 +197,6 @@ async fn drive(
     let running = run(store, queue, own, campaign, pace, &mut view);
     tokio::select! {
         result = running => Ok(result?),
-        () = interrupt() => Err(anyhow::anyhow!("interrupted")),
-    }
-}
-
-/// Waits for SIGINT or SIGTERM.
-async fn interrupt() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => {
-                terminate.recv().await;
-            }
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = terminated => {}
-        _ = tokio::signal::ctrl_c() => {}
+        () = outshine_observe::asked_to_stop() => Err(anyhow::anyhow!("interrupted")),
     }
 }

@@ -1,4 +1,5 @@
-//! What a process shows of itself: logs, metrics, and whether it is well.
+//! What passes between a process and those who run it: logs, metrics, whether it
+//! is well, and that it should stop.
 //!
 //! Any library counts with the macros of the crate `metrics`, by the names of
 //! [`names`]; without [`http::serve`] nobody listens and counting costs nothing.
@@ -13,4 +14,18 @@ pub fn start_logs(json: bool, level: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if json { logs.json().init() } else { logs.init() }
+}
+
+/// Waits for SIGINT or SIGTERM.
+pub async fn asked_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        },
+        Err(_) => {
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
 }

@@ -86,11 +86,11 @@ fn main() -> Result<()> {
                     "{sfh:?}, S/N {s_to_n}: {} draws, ln evidence {:.2} +- {:.2}, {} steps, \
                      acceptance {:.2}, {} evaluations, {seconds:.2} s",
                     got.parameters.len(),
-                    got.log_evidence,
-                    got.log_evidence_error,
-                    got.steps,
-                    got.acceptance,
-                    got.evaluations,
+                    got.run.log_evidence,
+                    got.run.log_evidence_error,
+                    got.run.steps,
+                    got.run.acceptance,
+                    got.run.evaluations,
                 );
                 let columns = columns(&prior, &got.parameters, &mut stream)?;
                 if repeat == 0 {
@@ -98,7 +98,7 @@ fn main() -> Result<()> {
                 }
                 widths = columns.iter().map(|c| 0.5 * (at(c, 0.84) - at(c, 0.16))).collect();
                 medians.push(columns.iter().map(|c| at(c, 0.5)).collect::<Vec<f64>>());
-                evidences.push(got.log_evidence);
+                evidences.push(got.run.log_evidence);
             }
             if repeats > 1 {
                 let scatter: Vec<f64> = (0..widths.len())

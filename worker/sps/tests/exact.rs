@@ -140,16 +140,16 @@ fn weighted_draws_of_the_prior_agree() {
         let sum = weights.iter().sum::<f64>();
         let effective = sum * sum / weights.iter().map(|w| w * w).sum::<f64>();
         let log_evidence = most + (sum / draws as f64).ln();
-        let error = (1.0 / effective + 4.0 * got.log_evidence_error.powi(2)).sqrt();
+        let error = (1.0 / effective + 4.0 * got.run.log_evidence_error.powi(2)).sqrt();
         println!(
             "{sfh:?}: S/N {:.1?}, ln evidence {:.3} of {effective:.0} effective draws, {:.3} +- {:.3}",
             [0, 1, 2, 3, 4].map(|b| flux_njy[b] / ERR_NJY[b]),
             log_evidence,
-            got.log_evidence,
-            got.log_evidence_error
+            got.run.log_evidence,
+            got.run.log_evidence_error
         );
         assert!(effective > 500.0, "a fainter object: {effective}");
-        assert!((got.log_evidence - log_evidence).abs() < 4.0 * error);
+        assert!((got.run.log_evidence - log_evidence).abs() < 4.0 * error);
 
         let dims = prior.free_names().unwrap().len();
         let free = |p: &Parameters| {
@@ -192,7 +192,7 @@ fn draws_repeat_and_carry_their_own_likelihood() {
     let (a, b) = (run(), run());
     assert_eq!(a.parameters, b.parameters);
     assert_eq!(a.log_likelihood, b.log_likelihood);
-    assert_eq!(a.log_evidence.to_bits(), b.log_evidence.to_bits());
+    assert_eq!(a.run.log_evidence.to_bits(), b.run.log_evidence.to_bits());
     let mut own = vec![0.0; 60];
     at.log_likelihood(observed, &a.parameters, &mut at.scratch(), &mut own, None).unwrap();
     assert_eq!(own, a.log_likelihood);

@@ -8,7 +8,9 @@
 //! count in no other figure.
 
 use super::draws::{Drawer, position, truth};
-use super::scarce::{self, Simulated, observe};
+use super::progress::Progress;
+use super::scarce;
+use super::simulated::Simulated;
 use super::typical::{self, Limits};
 use super::{Job, Outcome, Science, StageError, compute, model, parallel, table, upstream};
 use arrow::array::{ArrayRef, Float64Array, ListArray, StringArray, UInt64Array};
@@ -21,8 +23,6 @@ use outshine_npe::diagnostics::{
 };
 use outshine_npe::{Object, Sampler};
 use outshine_schemas::tables::{calibration, redshift_calibration};
-use outshine_sps::Components;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Simulations of which the joint density is ranked.
@@ -148,12 +148,6 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Names of the cases.
-    fn names(&self) -> Vec<&'static str> {
-        let reported = self.science.reported.iter().copied();
-        reported.chain([FORMING_ROW]).chain(tau(self.science)).collect()
-    }
-
     /// Draws from the posterior of a simulation of known redshift.
     fn score(
         &mut self,
@@ -211,15 +205,15 @@ fn measure(
     let campaign = &job.campaign.campaign;
     let snr_bands = snr_positions(campaign);
     let bench = || Bench::new(job, &trained.sampler, &snr_bands);
-    let (strata, names) = (Strata::default(), bench().names());
+    let (strata, names) = (Strata::default(), names(science));
     let total = 2 * campaign.calibrate.count as usize;
-    let progress = Progress { job, done: AtomicUsize::new(0), what: "simulations" };
+    let progress = Progress::new(job, total, "simulations");
     let scores = Mutex::new((Scores::new(strata, &names), RedshiftScores::default()));
     let state = || (science.forward.workspace(), bench());
     parallel::map(total, job.threads, state, |(workspace, bench), i| {
-        progress.tell(total);
+        progress.tell();
         let mut stream = Stream::new(campaign.seed, Purpose::Calibration, i as u64, 0);
-        let one = simulate(science, workspace, &mut stream)?;
+        let one = Simulated::in_full(science, workspace, &mut stream)?;
         let scored = bench.score(&one, i < DENSITY_TESTS, &mut stream)?;
         let fitted = match i < REDSHIFT_TESTS && scored.mean_snr > REDSHIFT_SNR {
             true => bench.drawer.redshift(&one.flux, &one.err)?,
@@ -239,12 +233,13 @@ fn measure(
     let wanted: Vec<u64> = scores.counts().map(|n| needed.saturating_sub(n)).collect();
     let grid = science.simulator()?;
     let found = scarce::find(job, &grid, &strata, &snr_bands, wanted, SEARCH * total as u64)?;
-    let progress = Progress { job, done: AtomicUsize::new(0), what: "of scarce strata" };
+    let progress = Progress::new(job, found.len(), "of scarce strata");
     let more = Mutex::new(Scores::new(strata, &names));
     let state = || (grid.scratch(), bench());
     parallel::map(found.len(), job.threads, state, |(scratch, bench), k| {
-        progress.tell(found.len());
-        let (one, mut stream) = scarce::simulate(science, campaign.seed, &grid, scratch, found[k])?;
+        progress.tell();
+        let mut stream = scarce::stream(campaign.seed, found[k]);
+        let one = Simulated::by_tables(science, &grid, scratch, &mut stream)?;
         let scored = bench.score(&one, false, &mut stream)?;
         let mut more = more.lock().expect("no thread panicked");
         more.add(scored.stratum, &scored.cases, scored.joint);
@@ -254,40 +249,14 @@ fn measure(
     Ok((scores.rows_with(&more), redshifts))
 }
 
-/// Tells the board how far it is.
-struct Progress<'a> {
-    job: &'a Job,
-    done: AtomicUsize,
-    what: &'static str,
-}
-
-impl Progress<'_> {
-    fn tell(&self, total: usize) {
-        let before = self.done.fetch_add(1, Ordering::Relaxed);
-        if before.is_multiple_of(500) {
-            let (job, what) = (self.job, self.what);
-            let fraction = before as f64 / total as f64;
-            job.board.tell(&job.task.id, fraction, format!("{before} of {total} {what}"));
-        }
-    }
+/// Names of the cases of a simulation.
+fn names(science: &Science) -> Vec<&'static str> {
+    science.reported.iter().copied().chain([FORMING_ROW]).chain(tau(science)).collect()
 }
 
 /// The extra row of families that have a tau.
 fn tau(science: &Science) -> Option<&'static str> {
     science.free.contains(&"log_tau_gyr").then_some("tau_gyr")
-}
-
-fn simulate(
-    science: &Science,
-    workspace: &mut outshine_sps::model::Workspace,
-    stream: &mut Stream,
-) -> Result<Simulated, StageError> {
-    let parameters = science.prior.draw(stream);
-    let mut noiseless = vec![0.0; science.target.features.bands().len()];
-    let full = Components::Full;
-    let derived = science.forward.photometry(&parameters, full, workspace, &mut noiseless)?;
-    let (flux, err, integrated) = observe(science, &noiseless, stream);
-    Ok(Simulated { parameters, derived, flux, err, integrated })
 }
 
 /// Number of observed bands.

@@ -24,7 +24,7 @@ use outshine_schemas::campaign::KeepDraws;
 use outshine_schemas::flags;
 use outshine_schemas::tables::{blocks as blocks_schema, samples, summaries};
 use outshine_schemas::task::{Shard, Stage};
-use outshine_store::parquet;
+use outshine_store::{Table, parquet};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -100,8 +100,9 @@ pub async fn run(job: &Job) -> Result<Outcome, StageError> {
     compute(move || {
         let mut redshifts = Redshifts::new();
         if let Some(galaxies) = galaxies {
-            let given = given.as_ref();
-            redshifts = find_redshifts(&job, &trained, &limits, given, &mut pixels, galaxies)?;
+            let galaxies = parquet::decode(GALAXIES, galaxies, None)?;
+            let given = given.as_deref();
+            redshifts = find_redshifts(&job, &trained, &limits, given, &mut pixels, &galaxies)?;
         }
         fit(&job, &trained, &mut pixels, &redshifts, &limits)
     })
@@ -116,11 +117,11 @@ fn find_redshifts(
     limits: &Limits,
     given: Option<&Distributions>,
     pixels: &mut [Pixel],
-    galaxies: Bytes,
+    galaxies: &Table,
 ) -> Result<Redshifts, StageError> {
     let lacking = pixels.iter().filter(|p| p.lacks_redshift());
     let wanted: BTreeSet<i64> = lacking.map(|p| p.galaxy_id).collect();
-    let redshifts = redshifts::draw(job, trained, given, galaxies.clone(), &wanted)?;
+    let redshifts = redshifts::draw(job, trained, given, galaxies, &wanted)?;
     let strangers = typical::strangers(job, trained, limits, &redshifts, galaxies)?;
     for pixel in pixels.iter_mut().filter(|p| p.lacks_redshift()) {
         if given.is_some_and(|given| given.is_outside(pixel.galaxy_id)) {
@@ -138,10 +139,7 @@ fn find_redshifts(
 pub type Photometry = (Vec<Float32Array>, Vec<Float32Array>);
 
 /// Photometry of the rows of a table.
-pub fn photometry(
-    table: &outshine_store::Table,
-    bands: &[String],
-) -> Result<Photometry, StageError> {
+pub fn photometry(table: &Table, bands: &[String]) -> Result<Photometry, StageError> {
     let of = |kind: &str| -> Result<Vec<Float32Array>, StageError> {
         bands.iter().map(|b| Ok(table.float32(&format!("{kind}_njy_{b}"))?)).collect()
     };

@@ -5,7 +5,6 @@
 //! serve all of its pixels and its fit as one object, draw by draw.
 
 use super::draws::Drawer;
-use super::field::GALAXIES;
 use super::fit::photometry;
 use super::{Job, StageError, model, upstream};
 use arrow::array::Array;
@@ -13,8 +12,9 @@ use bytes::Bytes;
 use outshine_kernels::random::{Purpose, Stream};
 use outshine_npe::RedshiftPosterior;
 use outshine_schemas::campaign::Meaning;
-use outshine_store::parquet;
+use outshine_store::{Table, parquet};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Equally probable redshifts of the galaxies of unknown redshift.
 pub type Redshifts = BTreeMap<i64, Vec<f64>>;
@@ -31,11 +31,17 @@ pub struct Distributions {
 }
 
 impl Distributions {
-    /// Reads the campaign's table, if it has one, from the store.
+    /// The campaign's table, if it has one: read from the store once, however
+    /// many tasks of it a process does.
     ///
     /// # Errors
     /// [`StageError::Input`] naming file, galaxy and mend.
-    pub async fn load(job: &Job) -> Result<Option<Self>, StageError> {
+    pub async fn load(job: &Job) -> Result<Option<Arc<Self>>, StageError> {
+        let read = job.science.redshifts.get_or_try_init(|| Self::fetch(job));
+        Ok(read.await?.clone())
+    }
+
+    async fn fetch(job: &Job) -> Result<Option<Arc<Self>>, StageError> {
         let (Some(digest), Some(given)) =
             (&job.campaign.redshifts, &job.campaign.campaign.field.redshifts)
         else {
@@ -43,7 +49,7 @@ impl Distributions {
         };
         let bytes = job.store.get(&upstream::layout(job).input(digest)).await?;
         let range = job.science.prior.redshift_range();
-        Self::read(&given.table, bytes, given.meaning, range).map(Some)
+        Ok(Some(Arc::new(Self::read(&given.table, bytes, given.meaning, range)?)))
     }
 
     /// Reads a Parquet table of `galaxy_id`, `redshift` and `density`, one row
@@ -119,17 +125,16 @@ pub fn draw(
     job: &Job,
     trained: &model::Trained,
     given: Option<&Distributions>,
-    galaxies: Bytes,
+    galaxies: &Table,
     wanted: &BTreeSet<i64>,
 ) -> Result<Redshifts, StageError> {
     let campaign = &job.campaign.campaign;
-    let table = parquet::decode(GALAXIES, galaxies, None)?;
-    let (id, redshift) = (table.int64("galaxy_id")?, table.float64("redshift")?);
-    let (flux, err) = photometry(&table, &campaign.bands)?;
+    let (id, redshift) = (galaxies.int64("galaxy_id")?, galaxies.float64("redshift")?);
+    let (flux, err) = photometry(galaxies, &campaign.bands)?;
     let drawer = Drawer::new(&job.science, &trained.sampler);
     let mut all = Redshifts::new();
     let unknown = |row: &usize| redshift.is_null(*row) && wanted.contains(&id.value(*row));
-    for row in (0..table.rows()).filter(unknown) {
+    for row in (0..galaxies.rows()).filter(unknown) {
         let flux: Vec<f32> = flux.iter().map(|c| c.value(row)).collect();
         let err: Vec<f32> = err.iter().map(|c| c.value(row)).collect();
         if err.iter().all(|e| *e <= 0.0) {
@@ -155,7 +160,6 @@ mod tests {
     use super::*;
     use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
     use arrow::datatypes::{DataType, Field, Schema};
-    use std::sync::Arc;
 
     fn table(rows: &[(i64, f64, f64)]) -> Bytes {
         let of = |name, kind| Field::new(name, kind, false);

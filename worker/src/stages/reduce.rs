@@ -17,7 +17,7 @@ use outshine_schemas::campaign::Meaning;
 use outshine_schemas::flags;
 use outshine_schemas::tables::catalogue;
 use outshine_schemas::task::{Shard, Stage};
-use outshine_store::parquet;
+use outshine_store::{Table, parquet};
 use std::sync::Arc;
 
 /// The rows of some galaxies.
@@ -81,7 +81,8 @@ pub async fn run(job: &Job) -> Result<Outcome, StageError> {
     let trained = model::load(job).await?;
     let field = upstream::commits_over(job, Stage::Field, None).await?.remove(0);
     let file = upstream::file(job, &field, GALAXIES).await?;
-    let galaxies = galaxies(job, file.clone())?;
+    let table = parquet::decode(GALAXIES, file, None)?;
+    let galaxies = galaxies(job, &table)?;
     let limits = Limits::load(job).await?;
     let first = galaxies.first().map_or(0, |g| g.blocks.start);
     let last = galaxies.last().map_or(0, |g| g.blocks.end);
@@ -97,17 +98,16 @@ pub async fn run(job: &Job) -> Result<Outcome, StageError> {
     compute(move || {
         let unknown = galaxies.iter().filter(|g| g.redshift.is_none());
         let wanted = unknown.map(|g| g.galaxy_id).collect();
-        let given = given.as_ref();
-        let redshifts = redshifts::draw(&job, &trained, given, file, &wanted)?;
+        let given = given.as_deref();
+        let redshifts = redshifts::draw(&job, &trained, given, &table, &wanted)?;
         let unknown = Unknown { redshifts, given };
         reduce(&job, &trained, &galaxies, &unknown, &limits, &all)
     })
     .await
 }
 
-fn galaxies(job: &Job, bytes: bytes::Bytes) -> Result<Vec<Galaxy>, StageError> {
+fn galaxies(job: &Job, table: &Table) -> Result<Vec<Galaxy>, StageError> {
     let mut galaxies = Vec::new();
-    let table = parquet::decode(GALAXIES, bytes, None)?;
     let id = table.int64("galaxy_id")?;
     let redshift = table.float64("redshift")?;
     let x = table.float64("x")?;

@@ -5,11 +5,12 @@
 //! cheap; the draws are not, and are made for those wanted alone.
 
 use super::calibrate::{mean_snr, observed};
+use super::simulated::observe;
 use super::{Job, Science, StageError, parallel};
 use outshine_kernels::random::{Purpose, Stream};
 use outshine_npe::diagnostics::Strata;
 use outshine_sps::grid::Scratch;
-use outshine_sps::{Derived, Parameters, RedshiftGrid};
+use outshine_sps::{Parameters, RedshiftGrid};
 
 /// Series of the streams of these simulations.
 const SERIES: u64 = 4;
@@ -20,51 +21,9 @@ const PART: u64 = 20;
 /// Chunks between two looks at what is still wanted.
 const ROUND: u64 = 64;
 
-/// A simulated object, observed.
-pub struct Simulated {
-    /// What it is.
-    pub parameters: Parameters,
-    /// What derives from it.
-    pub derived: Derived,
-    /// Fluxes, nJy per band.
-    pub flux: Vec<f32>,
-    /// Errors, nJy per band; 0 where not observed.
-    pub err: Vec<f32>,
-    /// Whether it is as deep as many pixels together.
-    pub integrated: bool,
-}
-
-/// Simulation number `i`, and its stream from then on.
-pub fn simulate(
-    science: &Science,
-    seed: u64,
-    grid: &RedshiftGrid,
-    scratch: &mut Scratch,
-    i: u64,
-) -> Result<(Simulated, Stream), StageError> {
-    let mut stream = Stream::new(seed, Purpose::Calibration, i, SERIES);
-    let parameters = science.prior.draw(&mut stream);
-    let mut noiseless = vec![0.0; science.target.features.bands().len()];
-    let derived = grid.photometry(&parameters, scratch, &mut noiseless)?;
-    let (flux, err, integrated) = observe(science, &noiseless, &mut stream);
-    Ok((Simulated { parameters, derived, flux, err, integrated }, stream))
-}
-
-/// An object counts as a pixel up to this depth factor, and as an integrated
-/// galaxy beyond.
-const PIXEL_LIMIT: f64 = 3.0;
-
-/// Fluxes and errors of one observation as those of the training are, and
-/// whether it counts as integrated.
-pub fn observe(
-    science: &Science,
-    noiseless: &[f64],
-    stream: &mut Stream,
-) -> (Vec<f32>, Vec<f32>, bool) {
-    let conditions = science.coverage.draw(&science.noise, stream);
-    let (mut flux, mut err) = (vec![0.0; noiseless.len()], vec![0.0; noiseless.len()]);
-    science.noise.observe(noiseless, &conditions, stream, &mut flux, &mut err);
-    (flux, err, conditions.depth_factor > PIXEL_LIMIT)
+/// The stream of simulation number `i`.
+pub fn stream(seed: u64, i: u64) -> Stream {
+    Stream::new(seed, Purpose::Calibration, i, SERIES)
 }
 
 /// Stratum of an object.
@@ -139,8 +98,7 @@ fn strata_of(
     numbers: std::ops::Range<u64>,
 ) -> Result<Vec<u8>, StageError> {
     let bands = science.target.features.bands().len();
-    let mut streams: Vec<Stream> =
-        numbers.map(|i| Stream::new(seed, Purpose::Calibration, i, SERIES)).collect();
+    let mut streams: Vec<Stream> = numbers.map(|i| stream(seed, i)).collect();
     let parameters: Vec<Parameters> = streams.iter_mut().map(|s| science.prior.draw(s)).collect();
     let mut noiseless = vec![0.0; parameters.len() * bands];
     grid.fluxes(&parameters, scratch, &mut noiseless)?;
@@ -157,6 +115,7 @@ fn strata_of(
 mod tests {
     use super::*;
     use crate::stages::calibrate::snr_positions;
+    use crate::stages::simulated::Simulated;
     use crate::stages::tests::job;
     use outshine_schemas::task::{Shard, Stage};
 
@@ -178,8 +137,8 @@ mod tests {
         let mut counts = vec![0; Strata::COUNT];
         let mut scratch = grid.scratch();
         for i in found {
-            let (one, _) =
-                simulate(&job.science, job.campaign.campaign.seed, &grid, &mut scratch, i).unwrap();
+            let mut own = stream(job.campaign.campaign.seed, i);
+            let one = Simulated::by_tables(&job.science, &grid, &mut scratch, &mut own).unwrap();
             let z = one.parameters.redshift;
             counts[stratum(&strata, &bands, z, &one.flux, &one.err, one.integrated)] += 1;
         }

@@ -1,6 +1,7 @@
 //! A campaign's models, built from its sections.
 
 use super::StageError;
+use super::redshifts::Distributions;
 use outshine_npe::diagnostics::Tolerance;
 use outshine_npe::{Coordinates, FeatureSpec, Target, TrainConfig};
 use outshine_schemas::campaign::{Campaign, Estimator, Section};
@@ -14,6 +15,7 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use tokio::sync::OnceCell;
 
 /// Everything scientific that a campaign asks for, checked and ready.
 pub struct Science {
@@ -40,6 +42,8 @@ pub struct Science {
     pub deriver: Deriver,
     /// What the estimator is of: free coordinates, redshifts, features of a pixel.
     pub target: Target,
+    /// Distributions of redshift that the user gives, once they are read.
+    pub(super) redshifts: OnceCell<Option<Arc<Distributions>>>,
     /// What results were made with: written into every product.
     pub provenance: BTreeMap<String, String>,
 }
@@ -140,6 +144,7 @@ impl Science {
             deriver,
             target: Target { coordinates, redshift: prior.redshift_range(), features },
             prior,
+            redshifts: OnceCell::new(),
             provenance,
         })
     }

@@ -3,11 +3,11 @@
 //! limits set on simulations.
 
 use super::draws::Drawer;
-use super::field::GALAXIES;
 use super::fit::photometry;
+use super::progress::Progress;
 use super::redshifts::Redshifts;
+use super::simulated::Simulated;
 use super::{Job, Science, StageError, model, parallel, upstream};
-use bytes::Bytes;
 use outshine_kernels::random::{Purpose, Stream};
 use outshine_kernels::{quantile, scalar};
 use outshine_npe::diagnostics::Predictive;
@@ -15,7 +15,7 @@ use outshine_npe::{Object, Sampler};
 use outshine_schemas::task::Stage;
 use outshine_sps::grid::Scratch;
 use outshine_sps::{Parameters, RedshiftGrid, Sfh, SfhFamily};
-use outshine_store::parquet;
+use outshine_store::Table;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -171,6 +171,7 @@ pub struct Survey {
 
 /// Looks at simulations, which are drawn and observed as those of the training
 /// are. Empty where redshifts are withheld and the estimator fits none.
+/// `begins` is called for each.
 ///
 /// # Errors
 /// [`StageError`] of forward model or estimator.
@@ -179,20 +180,18 @@ pub fn survey(
     sampler: &Sampler,
     what: &Survey,
     threads: usize,
+    begins: &(dyn Fn() + Sync),
 ) -> Result<Vec<Look>, StageError> {
     let bands = science.target.features.bands().len();
     let grid = science.simulator()?;
     let n = AGAIN * draws(science, !what.withheld);
     let state = || (grid.scratch(), Drawer::new(science, sampler), Typical::new(science, &grid));
     let looks = parallel::map(what.count, threads, state, |(scratch, drawer, typical), i| {
+        begins();
         let (seed, series) = what.key;
         let mut stream = Stream::new(seed, Purpose::Calibration, i as u64, series);
-        let parameters = science.prior.draw(&mut stream);
-        let mut noiseless = vec![0.0; bands];
-        grid.photometry(&parameters, scratch, &mut noiseless)?;
-        let conditions = science.coverage.draw(&science.noise, &mut stream);
-        let (mut flux, mut err) = (vec![0.0; bands], vec![0.0; bands]);
-        science.noise.observe(&noiseless, &conditions, &mut stream, &mut flux, &mut err);
+        let one = Simulated::by_tables(science, &grid, scratch, &mut stream)?;
+        let (parameters, mut flux, err) = (one.parameters, one.flux, one.err);
         let observed: Vec<usize> = (0..bands).filter(|&b| err[b] > 0.0).collect();
         let band = observed[stream.below(observed.len() as u64) as usize];
         let sign = if stream.uniform() < 0.5 { 1.0 } else { -1.0 };
@@ -279,17 +278,16 @@ pub fn strangers(
     trained: &model::Trained,
     limits: &Limits,
     redshifts: &Redshifts,
-    galaxies: Bytes,
+    galaxies: &Table,
 ) -> Result<BTreeSet<i64>, StageError> {
     let grid = job.science.simulator()?;
     let mut drawer = Drawer::new(&job.science, &trained.sampler);
     let mut typical = Typical::new(&job.science, &grid);
     let n = AGAIN * draws(&job.science, false);
-    let table = parquet::decode(GALAXIES, galaxies, None)?;
-    let id = table.int64("galaxy_id")?;
-    let (flux, err) = photometry(&table, &job.campaign.campaign.bands)?;
+    let id = galaxies.int64("galaxy_id")?;
+    let (flux, err) = photometry(galaxies, &job.campaign.campaign.bands)?;
     let mut found = BTreeSet::new();
-    for row in 0..table.rows() {
+    for row in 0..galaxies.rows() {
         let galaxy = id.value(row);
         let Some(drawn) = redshifts.get(&galaxy) else { continue };
         let flux: Vec<f32> = flux.iter().map(|c| c.value(row)).collect();
@@ -320,7 +318,9 @@ impl Limits {
         let look = |withheld, count| {
             let key = (job.campaign.campaign.seed, 1 + u64::from(withheld));
             let what = Survey { key, count, withheld, off: 0.0 };
-            survey(&job.science, &trained.sampler, &what, job.threads).map(Limit::of)
+            let progress = Progress::new(job, count, "simulations for what is typical");
+            survey(&job.science, &trained.sampler, &what, job.threads, &|| progress.tell())
+                .map(Limit::of)
         };
         // Those with the redshift withheld take ten times as long.
         let known = look(false, 4 * count)?
@@ -413,7 +413,7 @@ mod tests {
             let shares = [0.0, 10.0].map(|off| {
                 let key = (12, 9 + off as u64);
                 let what = Survey { key, count: 3000, withheld, off };
-                let looks = survey(science, &trained.sampler, &what, 2).unwrap();
+                let looks = survey(science, &trained.sampler, &what, 2, &|| {}).unwrap();
                 assert!(looks.iter().all(|l| l.misfit.is_finite() && l.snr.is_finite()));
                 let pixels = looks.iter().filter(|l| off == 0.0 || (10.0..100.0).contains(&l.snr));
                 let of: Vec<bool> = pixels.map(|l| limit.exceeded(l.snr, l.misfit)).collect();

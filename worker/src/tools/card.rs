@@ -17,18 +17,28 @@ fn input(file: &Path, problem: impl ToString) -> StageError {
     StageError::Input { file: file.display().to_string(), problem: problem.to_string() }
 }
 
+/// The estimator of a folder of `model.json` and `model.safetensors`, and the
+/// size of its weights in bytes.
+///
+/// # Errors
+/// [`StageError`] naming the file.
+pub fn read_model(folder: &Path) -> Result<(Model, usize), StageError> {
+    let [description, weights] = MODEL_FILES.map(|name| folder.join(name));
+    let json = std::fs::read_to_string(&description).map_err(|e| input(&description, e))?;
+    let bytes = std::fs::read(&weights).map_err(|e| input(&weights, e))?;
+    let model = Model::from_parts(&json, &bytes).map_err(|e| input(folder, e))?;
+    Ok((model, bytes.len()))
+}
+
 /// The card of a folder of `model.json`, `model.safetensors` and, where the
 /// model was calibrated, `calibration.parquet` and `calibration-redshift.parquet`.
 ///
 /// # Errors
 /// [`StageError`] naming the file.
 pub fn card(folder: &Path) -> Result<String, StageError> {
-    let [description, weights] = MODEL_FILES.map(|name| folder.join(name));
-    let json = std::fs::read_to_string(&description).map_err(|e| input(&description, e))?;
-    let bytes = std::fs::read(&weights).map_err(|e| input(&weights, e))?;
-    let model = Model::from_parts(&json, &bytes).map_err(|e| input(folder, e))?;
+    let (model, bytes) = read_model(folder)?;
     let mut text = String::new();
-    describe(&model, bytes.len(), &mut text);
+    describe(&model, bytes, &mut text);
     for (name, show) in CALIBRATIONS.into_iter().zip([pixels, redshifts]) {
         let path = folder.join(name);
         match std::fs::read(&path) {

@@ -5,7 +5,7 @@ mod parameters;
 mod photometry;
 mod published;
 
-pub use card::card;
+pub use card::{card, read_model};
 pub use outshine_sps::{AgeBinning, DspsOptions, IgmModel, MetallicityScale, ModelOptions};
 pub use outshine_sps::{Frame, import_bagpipes, import_dsps};
 pub use photometry::Photometry;

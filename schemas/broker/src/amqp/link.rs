@@ -125,6 +125,7 @@ impl Link {
                     let connection = Arc::new(connection);
                     state.connection = Some(connection.clone());
                     tracing::info!(url = %self.shown, "connected to the message broker again");
+                    // `outshine_observe::names::RECONNECTS`.
                     metrics::counter!("outshine_broker_reconnects_total").increment(1);
                     return Ok(connection);
                 }

@@ -172,3 +172,109 @@ pub(super) fn accumulate(tensor: &Tensor, total: &mut [f32], first: bool) -> Res
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::turn::gram_schmidt;
+    use outshine_kernels::random::{Purpose, Stream};
+
+    const ROWS: usize = 6;
+    const COLS: usize = 4;
+
+    fn random(n: usize, key: u64) -> Vec<f32> {
+        let mut stream = Stream::new(9, Purpose::Weights, key, 0);
+        (0..n).map(|_| stream.normal() as f32).collect()
+    }
+
+    fn layer(masked: bool) -> Layer {
+        Layer { name: String::new(), rows: ROWS, cols: COLS, masked }
+    }
+
+    fn rule(step: u64) -> Rule {
+        Rule { level: Level::detect(), rate: 0.01, step, scale: 0.5 }
+    }
+
+    /// Q_L X Q_R^T by definition, or Q_L^T X Q_R where `back`.
+    fn turned_by(x: &[f64], q: &[Vec<f32>; 2], back: bool) -> Vec<f64> {
+        let mut out = vec![0.0; ROWS * COLS];
+        for i in 0..ROWS {
+            for j in 0..COLS {
+                for k in 0..ROWS {
+                    for l in 0..COLS {
+                        let (left, right) = match back {
+                            false => (q[0][i * ROWS + k], q[1][j * COLS + l]),
+                            true => (q[0][k * ROWS + i], q[1][l * COLS + j]),
+                        };
+                        out[i * COLS + j] += f64::from(left) * x[k * COLS + l] * f64::from(right);
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    fn near(a: &[f32], b: &[f64]) -> bool {
+        a.iter().zip(b).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-5)
+    }
+
+    /// In known directions: Adam's first two steps on the turned gradient,
+    /// turned back. Masked layers: Adam's own.
+    #[test]
+    fn a_step_is_adams_in_the_directions() {
+        let mut q = [random(ROWS * ROWS, 1), random(COLS * COLS, 2)];
+        gram_schmidt(&mut q[0], ROWS, &mut 1.0);
+        gram_schmidt(&mut q[1], COLS, &mut 1.0);
+        for masked in [false, true] {
+            let mut moments = Moments::new(&layer(masked));
+            for (turn, q) in moments.turns.iter_mut().flatten().zip(&q) {
+                turn.directions.clone_from(q);
+            }
+            let there = |x: &[f64]| if masked { x.to_vec() } else { turned_by(x, &q, false) };
+            let back = |x: &[f64]| if masked { x.to_vec() } else { turned_by(x, &q, true) };
+            let (keep_1, keep_2) = if masked { (0.9, 0.999) } else { (0.95, 0.99) };
+            let mut weights = random(ROWS * COLS, 3);
+            let mut expected: Vec<f64> = weights.iter().map(|w| f64::from(*w)).collect();
+            let (mut m, mut v) = (vec![0.0; ROWS * COLS], vec![0.0; ROWS * COLS]);
+            for step in 1..=2 {
+                let mut gradient = random(ROWS * COLS, 3 + step);
+                let scaled: Vec<f64> = gradient.iter().map(|g| 0.5 * f64::from(*g)).collect();
+                let g = there(&scaled);
+                let mut steps = vec![0.0; ROWS * COLS];
+                for i in 0..ROWS * COLS {
+                    m[i] = keep_1 * m[i] + (1.0 - keep_1) * g[i];
+                    v[i] = keep_2 * v[i] + (1.0 - keep_2) * g[i] * g[i];
+                    let mean = m[i] / (1.0 - f64::powi(keep_1, step as i32));
+                    let square = v[i] / (1.0 - f64::powi(keep_2, step as i32));
+                    steps[i] = 0.01 * mean / (square.sqrt() + 1e-8);
+                }
+                expected.iter_mut().zip(back(&steps)).for_each(|(w, s)| *w -= s);
+                rule(step).apply(&layer(masked), &mut gradient, &mut weights, &mut moments);
+                assert!(near(&weights, &expected), "step {step}, masked: {masked}");
+            }
+        }
+    }
+
+    /// New directions leave the mean gradient, turned back, what it was, and
+    /// are other ones than before.
+    #[test]
+    fn the_mean_gradient_survives_new_directions() {
+        let mut moments = Moments::new(&layer(false));
+        let mut weights = vec![0.0; ROWS * COLS];
+        let mut mean = vec![0.0; ROWS * COLS];
+        for step in 1..=REFRESH_EVERY {
+            let mut gradient = random(ROWS * COLS, step);
+            for (mean, g) in mean.iter_mut().zip(&gradient) {
+                *mean = 0.95 * *mean + 0.05 * 0.5 * f64::from(*g);
+            }
+            rule(step).apply(&layer(false), &mut gradient, &mut weights, &mut moments);
+        }
+        let turns = moments.turns.as_ref().unwrap();
+        let q = [turns[0].directions.clone(), turns[1].directions.clone()];
+        assert_ne!(q[0], Turn::new(ROWS).directions);
+        assert_ne!(q[1], Turn::new(COLS).directions);
+        let first: Vec<f64> = moments.first.iter().map(|x| f64::from(*x)).collect();
+        let plain: Vec<f32> = turned_by(&first, &q, true).iter().map(|x| *x as f32).collect();
+        assert!(near(&plain, &mean), "{plain:?} {mean:?}");
+    }
+}

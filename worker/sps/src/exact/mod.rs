@@ -51,7 +51,7 @@ mod tempering;
 #[cfg(test)]
 mod tests;
 
-pub use tempering::{CubePosterior, LogLikelihood, sample_cube};
+pub use tempering::{CubePosterior, LogLikelihood, Run, sample_cube};
 
 use crate::error::SpsError;
 use crate::grid::FixedRedshift;
@@ -130,17 +130,8 @@ pub struct ExactPosterior {
     pub parameters: Vec<Parameters>,
     /// (particles) their log likelihoods, fluxes in nJy.
     pub log_likelihood: Vec<f64>,
-    /// ln of the prior's mean likelihood.
-    pub log_evidence: f64,
-    /// Standard error of `log_evidence`, were the particles of a step
-    /// independent; the scatter of repeated runs is up to twice that.
-    pub log_evidence_error: f64,
-    /// Steps of the tempering.
-    pub steps: usize,
-    /// Share of moves accepted, of all.
-    pub acceptance: f64,
-    /// Likelihoods evaluated.
-    pub evaluations: usize,
+    /// How they were come by.
+    pub run: Run,
 }
 
 /// Samples the posterior of one object, given its fluxes, with independent
@@ -207,13 +198,6 @@ pub fn sample(
         .map(|(rest, flux)| place(rest, amplitude.draw(flux, stream) / ln_range))
         .collect();
     at.log_likelihood(observed, &parameters, &mut scratch, &mut log_likelihood, None)?;
-    Ok(ExactPosterior {
-        evaluations: posterior.evaluations + 2 * parameters.len(),
-        parameters,
-        log_likelihood,
-        log_evidence: posterior.log_evidence,
-        log_evidence_error: posterior.log_evidence_error,
-        steps: posterior.steps,
-        acceptance: posterior.acceptance,
-    })
+    let evaluations = posterior.run.evaluations + 2 * parameters.len();
+    Ok(ExactPosterior { parameters, log_likelihood, run: Run { evaluations, ..posterior.run } })
 }

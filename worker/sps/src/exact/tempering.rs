@@ -17,9 +17,18 @@ pub struct CubePosterior {
     pub cubes: Vec<f64>,
     /// (particles) their log likelihoods.
     pub log_likelihood: Vec<f64>,
-    /// ln of the integral of the likelihood over the cube.
+    /// How they were come by.
+    pub run: Run,
+}
+
+/// What a run of the sampler found on its way.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// ln of the integral of the likelihood over the cube: of the prior's mean
+    /// likelihood.
     pub log_evidence: f64,
-    /// Its standard error, were the particles of a step independent.
+    /// Its standard error, were the particles of a step independent; the
+    /// scatter of repeated runs is up to twice that.
     pub log_evidence_error: f64,
     /// Steps of the tempering.
     pub steps: usize,
@@ -141,11 +150,13 @@ pub fn sample_cube(
     Ok(CubePosterior {
         cubes,
         log_likelihood: particles.log_likelihood,
-        log_evidence,
-        log_evidence_error: variance.sqrt(),
-        steps,
-        acceptance: accepted as f64 / proposed as f64,
-        evaluations,
+        run: Run {
+            log_evidence,
+            log_evidence_error: variance.sqrt(),
+            steps,
+            acceptance: accepted as f64 / proposed as f64,
+            evaluations,
+        },
     })
 }
 

@@ -65,10 +65,18 @@ fn a_narrow_correlated_normal_has_its_moments_and_evidence() {
         let got = run(D, seed, |u| -0.5 * residuals(u).iter().map(|e| e * e).sum::<f64>() - norm);
         println!(
             "ln evidence {:.3} +- {:.3}, {} steps, acceptance {:.2}, {} evaluations",
-            got.log_evidence, got.log_evidence_error, got.steps, got.acceptance, got.evaluations
+            got.run.log_evidence,
+            got.run.log_evidence_error,
+            got.run.steps,
+            got.run.acceptance,
+            got.run.evaluations
         );
         // Steps are not quite independent: twice the naive error, three times over.
-        assert!(got.log_evidence.abs() < 6.0 * got.log_evidence_error, "{}", got.log_evidence);
+        assert!(
+            got.run.log_evidence.abs() < 6.0 * got.run.log_evidence_error,
+            "{}",
+            got.run.log_evidence
+        );
         let e: Vec<[f64; D]> = got.cubes.chunks_exact(D).map(residuals).collect();
         for k in 0..D {
             let values: Vec<f64> = e.iter().map(|e| e[k]).collect();
@@ -106,9 +114,13 @@ fn two_modes_keep_their_shares() {
         let got = run(D, seed, log_l);
         let first: Vec<&[f64]> = got.cubes.chunks_exact(D).filter(|u| u[0] < 0.5).collect();
         let share = first.len() as f64 / N as f64;
-        println!("share {share:.3}, ln evidence {:.3}", got.log_evidence);
+        println!("share {share:.3}, ln evidence {:.3}", got.run.log_evidence);
         shares.push(share);
-        assert!(got.log_evidence.abs() < 6.0 * got.log_evidence_error, "{}", got.log_evidence);
+        assert!(
+            got.run.log_evidence.abs() < 6.0 * got.run.log_evidence_error,
+            "{}",
+            got.run.log_evidence
+        );
         for (mode, (_, at, width)) in modes.iter().enumerate() {
             let values: Vec<f64> = got
                 .cubes
@@ -130,8 +142,8 @@ fn two_modes_keep_their_shares() {
 #[test]
 fn without_information_the_posterior_is_the_prior() {
     let got = run(3, 1, |_| -7.5);
-    assert_eq!(got.steps, 1);
-    assert!((got.log_evidence + 7.5).abs() < 1e-12);
+    assert_eq!(got.run.steps, 1);
+    assert!((got.run.log_evidence + 7.5).abs() < 1e-12);
     for k in 0..3 {
         assert_distributed(&column(&got, 3, k), |u| u, "uniform");
     }
@@ -150,7 +162,7 @@ fn truncated_posteriors_stay_inside() {
     let edge = |u: f64| (50.0 * u).exp_m1() / 50f64.exp_m1();
     assert_distributed(&column(&got, 2, 1), edge, "edge");
     let expected = (0.5 * 50f64.exp_m1() / 50.0).ln();
-    assert!((got.log_evidence - expected).abs() < 6.0 * got.log_evidence_error);
+    assert!((got.run.log_evidence - expected).abs() < 6.0 * got.run.log_evidence_error);
 }
 
 #[test]
@@ -159,7 +171,7 @@ fn a_stream_names_its_draws() {
     let (a, b, c) = (run(2, 5, log_l), run(2, 5, log_l), run(2, 6, log_l));
     assert_eq!(a.cubes, b.cubes);
     assert_eq!(a.log_likelihood, b.log_likelihood);
-    assert_eq!(a.log_evidence.to_bits(), b.log_evidence.to_bits());
+    assert_eq!(a.run.log_evidence.to_bits(), b.run.log_evidence.to_bits());
     assert_ne!(a.cubes, c.cubes);
     for (u, l) in a.cubes.chunks_exact(2).zip(&a.log_likelihood) {
         assert_eq!(log_l(u), *l, "each draw with its own likelihood");
