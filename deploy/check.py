@@ -71,6 +71,7 @@ def main():
                 break  # The other rules take objects of the right form.
         said = [look.longest_task_seconds(workload) or 0 for workload in look.workloads(things)]
         longest = max([longest, *said])
+    found += texts.metrics(project)
     found += texts.dashboard(project)
     found += texts.units(project, longest)
     if not found:

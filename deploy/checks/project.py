@@ -57,10 +57,24 @@ class Project:
 
     @cached_property
     def metrics(self):
-        """The metrics that deploy/README.md describes: name to labels."""
+        """The metrics of the sources: name to labels, and these to their values, if few."""
+        found = {}
+        text = self.text("schemas/observe/src/names.rs")
+        for comment, name in re.findall(
+            r"((?:^/// .*\n)+)pub const [A-Z_]+: &str = \"(outshine_[a-z_]+)\";", text, re.MULTILINE
+        ):
+            # "Gauge by `stage` and `state` (planned, done): what it is".
+            head = " ".join(line[4:] for line in comment.splitlines()).split(":")[0]
+            pairs = re.findall(r"`([a-z]+)`(?: \(([a-z, ]+)\))?", head)
+            found[name] = {label: set(filter(None, few.split(", "))) for label, few in pairs}
+        return found
+
+    @cached_property
+    def described_metrics(self):
+        """The metrics that deploy/README.md describes: name to labels, and the words on them."""
         rows = re.findall(
-            r"^\| `(outshine_[a-z_]+)(?:\{([a-z_,]*)\})?` \|",
+            r"^\| `(outshine_[a-z_]+)(?:\{([a-z_,]*)\})?` \| (.*) \|$",
             self.text("deploy/README.md"),
             re.MULTILINE,
         )
-        return {name: set(filter(None, labels.split(","))) for name, labels in rows}
+        return {n: (set(filter(None, labels.split(","))), words) for n, labels, words in rows}

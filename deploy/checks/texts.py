@@ -13,8 +13,24 @@ def expressions(panels):
             yield panel["title"], target["expr"]
 
 
+def metrics(project):
+    """deploy/README.md describes the metrics of the sources, with their labels and values."""
+    path = "deploy/README.md"
+    described = project.described_metrics
+    for name in sorted(set(project.metrics) ^ set(described)):
+        where = "is not described" if name in project.metrics else "is none of the sources"
+        yield f"{path}: {name} {where}"
+    for name in set(project.metrics) & set(described):
+        labels, words = described[name]
+        if labels != set(project.metrics[name]):
+            yield f"{path}: {name} has the labels {sorted(project.metrics[name])}"
+        for value in set().union(*project.metrics[name].values()):
+            if f"`{value}`" not in words:
+                yield f"{path}: {name} may be `{value}`"
+
+
 def dashboard(project):
-    """The dashboard asks for the metrics of deploy/README.md: no others, and each at least once."""
+    """The dashboard asks for the metrics of the sources: no others, and each at least once."""
     path = "deploy/grafana/outshine.json"
     board = json.loads(project.text(path))
     asked = set()
@@ -23,14 +39,18 @@ def dashboard(project):
             plain = re.sub(r"_(bucket|sum|count)$", "", name)
             asked.add(plain)
             if plain not in project.metrics:
-                yield f"{path}: {panel}: {name} is not described in deploy/README.md"
+                yield f"{path}: {panel}: {name} is none of the sources"
                 continue
+            own = project.metrics[plain]
             # Those that Prometheus adds are free.
-            known = project.metrics[plain] | {"le", "pod", "namespace", "instance", "job"}
+            known = set(own) | {"le", "pod", "namespace", "instance", "job"}
             for inside in re.findall(re.escape(name) + r"\{([^}]*)\}", query):
-                for label in re.findall(r"([a-z_]+)\s*(?:=|!)", inside):
+                for label, value in re.findall(r'([a-z_]+)\s*(?:=~|!=|!~|=)\s*"([^"]*)"', inside):
                     if label not in known:
                         yield f"{path}: {panel}: {name} has no label {label}"
+                    for one in value.split("|") if own.get(label) else []:
+                        if one not in own[label]:
+                            yield f"{path}: {panel}: {label} of {name} is never {one}"
         if query.count("(") != query.count(")") or query.count("{") != query.count("}"):
             yield f"{path}: {panel}: brackets do not close: {query}"
     for name in sorted(set(project.metrics) - asked):

@@ -107,6 +107,57 @@ fn disturbed_equals_undisturbed(broker: &RabbitMq, s3: &S3, folder: &Path) -> an
     Ok(())
 }
 
+/// Spans of training go to workers of their class alone, everything else to
+/// the others; a coordinator that is asked to stop does so, and the next goes on.
+#[test]
+fn training_goes_to_workers_of_its_class() -> anyhow::Result<()> {
+    let Some(broker) = or_skip(RabbitMq::start()) else { return Ok(()) };
+    let folder = tempfile::tempdir()?;
+    let result = with_two_classes(&broker, folder.path());
+    result.with_context(|| logs(folder.path()))
+}
+
+fn with_two_classes(broker: &RabbitMq, folder: &Path) -> anyhow::Result<()> {
+    let file = folder.join("tiny.toml");
+    std::fs::write(&file, TINY)?;
+    let campaign = file.to_str().context("a temporary path is text")?;
+    let store = folder.join("store").display().to_string();
+    // A vhost without a name is the default one.
+    let queue = format!("{}/", broker.url());
+    let log = |name: &str| folder.join(name);
+    let variables = |all: &[(&'static str, &str)]| -> Vec<(&'static str, String)> {
+        all.iter().map(|(key, value)| (*key, (*value).to_owned())).collect()
+    };
+    let start = |class: &str| {
+        let own = [("OUTSHINE_CLASS", class), ("OUTSHINE_WORKER_NAME", class)];
+        Process::worker(&queue, &store, &variables(&own), &log(&format!("{class}.log")))
+    };
+    let coordinate = |name: &str| {
+        let arguments = ["run", campaign, "--store", &store, "--queue", &queue];
+        Process::outshine(&arguments, &variables(&[("OUTSHINE_OWN_QUEUE", "train")]), &log(name))
+    };
+    let (fit, train) = (start("fit")?, start("train")?);
+    let first = coordinate("first.log")?;
+    wait_for_commit(campaign, &store, &[], "simulate")?;
+    ensure!(!first.terminate(Duration::from_secs(30))?, "a stopped run says so by its status");
+    let second = coordinate("second.log")?;
+    ensure!(second.wait(LONG)?, "the coordinator failed");
+    ensure!(fit.terminate(LONG)? && train.terminate(LONG)?, "a worker did not drain");
+    let mut spans = 0;
+    for (path, bytes) in files(Path::new(&store))? {
+        if !path.contains("/commits/") {
+            continue;
+        }
+        let record: serde_json::Value = serde_json::from_slice(&bytes)?;
+        let class = if path.contains("/commits/train/") { "train/" } else { "fit/" };
+        let worker = record["worker"].as_str().unwrap_or_default();
+        ensure!(worker.starts_with(class), "{path} was done by {worker}");
+        spans += usize::from(class == "train/");
+    }
+    ensure!(spans > 0, "no span of training");
+    Ok(())
+}
+
 #[test]
 fn a_killed_one_process_run_goes_on_to_the_same_bytes() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;

@@ -59,7 +59,7 @@ fn a_running_campaign_shows_its_metrics() -> anyhow::Result<()> {
         "outshine_tasks{stage=\"simulate\",state=\"done\"} ",
         "outshine_tasks{stage=\"train\",state=\"pending\"} 1",
         "outshine_stage_eta_seconds{stage=\"simulate\"} 0",
-        "outshine_worker_tasks_total{outcome=\"done\"} ",
+        "outshine_worker_tasks_total{stage=\"simulate\",outcome=\"done\"} ",
         "outshine_worker_task_seconds_count{stage=\"simulate\"} ",
     ];
     wait_for(address, "/metrics", &metrics)?;

@@ -36,7 +36,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// As metrics name it.
-    pub fn name(&self) -> &'static str {
+    fn name(&self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::Retry(_) => "retried",
@@ -45,6 +45,13 @@ impl Verdict {
             Self::Unreadable(_) => "unreadable",
         }
     }
+}
+
+/// Counts a verdict among those of a stage.
+fn counted(stage: &'static str, verdict: Verdict) -> Verdict {
+    let labels = [("stage", stage), ("outcome", verdict.name())];
+    metrics::counter!(names::WORKER_TASKS, &labels).increment(1);
+    verdict
 }
 
 /// The campaign that a worker works for, and its models.
@@ -74,7 +81,7 @@ impl Executor {
     pub async fn execute(&mut self, payload: &[u8], redeliveries: u32) -> Verdict {
         let task = match codec::decode(payload) {
             Ok(task) => task,
-            Err(error) => return Verdict::Unreadable(error),
+            Err(error) => return counted("unknown", Verdict::Unreadable(error)),
         };
         // Another slot may be at it: this message, a second one, waits for the
         // outcome. The watchdog bounds the wait.
@@ -86,7 +93,7 @@ impl Executor {
             Err(error) => self.judge(&task, &error, redeliveries + 1).await,
         };
         self.board.clear(&task.id);
-        verdict
+        counted(task.stage.name(), verdict)
     }
 
     async fn attempt(&mut self, task: &Task) -> Result<(), StageError> {

@@ -169,9 +169,7 @@ async fn take(
 
 async fn handle(executor: &mut Executor, delivery: Delivery) -> Result<(), WorkerError> {
     let redeliveries = delivery.redeliveries;
-    let verdict = executor.execute(&delivery.payload, redeliveries).await;
-    metrics::counter!(names::WORKER_TASKS, "outcome" => verdict.name()).increment(1);
-    let settlement = match verdict {
+    let settlement = match executor.execute(&delivery.payload, redeliveries).await {
         Verdict::Done => delivery.ack().await,
         Verdict::Retry(error) => {
             let seconds = 1u64 << redeliveries.min(5);
