@@ -9,7 +9,8 @@ use outshine_schemas::ids::TaskId;
 use outshine_schemas::task::Task;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Why dispatch gave up.
 #[derive(Debug, thiserror::Error)]

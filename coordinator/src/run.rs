@@ -9,7 +9,8 @@ use outshine_schemas::campaign::ResolvedCampaign;
 use outshine_schemas::task::{Class, Stage, Task};
 use outshine_store::{Store, StoreError};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How a run behaves; no result depends on it.
 #[derive(Clone, Copy, Debug)]

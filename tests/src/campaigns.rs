@@ -12,6 +12,7 @@ use outshine_schemas::campaign::{Campaign, ResolvedCampaign};
 use outshine_schemas::task::{Class, Stage};
 use outshine_store::Store;
 use outshine_worker::runtime::{self, Settings, board::Board};
+use outshine_worker::stages::Stages;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -133,6 +134,7 @@ async fn go(
         hang: runtime::HANG,
         board: Board::default(),
         consumers: runtime::Consumers::default(),
+        kernel: Arc::new(Stages::default()),
     };
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let worker = tokio::spawn(runtime::run(queue.clone(), store.clone(), settings, stopped));

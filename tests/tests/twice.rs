@@ -8,6 +8,7 @@ use outshine_schemas::codec;
 use outshine_schemas::task::{Class, Stage};
 use outshine_tests::campaigns::tiny;
 use outshine_worker::runtime::{self, Consumers, Settings, board::Board};
+use outshine_worker::stages::Stages;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,7 @@ async fn a_second_message_waits_for_the_first() -> anyhow::Result<()> {
         hang: runtime::HANG,
         board: board.clone(),
         consumers: Consumers::default(),
+        kernel: Arc::new(Stages::default()),
     };
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let worker = tokio::spawn(runtime::run(queue.clone(), store.clone(), settings, stopped));

@@ -4,6 +4,7 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use outshine_schemas::task::Class;
 use outshine_worker::runtime::{self, Consumers, Settings, board::Board};
+use outshine_worker::stages::Stages;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,6 +77,7 @@ async fn main() -> anyhow::Result<()> {
         hang: Duration::from_secs(arguments.hang_seconds.max(1)),
         board: Board::default(),
         consumers: Consumers::default(),
+        kernel: Arc::new(Stages::default()),
     };
     if let Some(address) = arguments.http {
         outshine_observe::http::serve(address, Arc::new(settings.clone())).await?;

@@ -146,6 +146,7 @@ async fn drive(
     pace: Pace,
 ) -> anyhow::Result<StageGraph> {
     use outshine_worker::runtime::{self, Settings, board::Board};
+    use outshine_worker::stages::Stages;
     let board = Board::default();
     let settings = Settings {
         name: format!("local:{}", std::process::id()),
@@ -156,6 +157,7 @@ async fn drive(
         hang,
         board: board.clone(),
         consumers: runtime::Consumers::default(),
+        kernel: Arc::new(Stages::default()),
     };
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut worker = tokio::spawn(runtime::run(queue.clone(), store.clone(), settings, stopped));

@@ -4,7 +4,8 @@
 use outshine_schemas::ids::TaskId;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How far one task is.
 #[derive(Clone, Debug, PartialEq)]

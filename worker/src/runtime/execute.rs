@@ -1,11 +1,11 @@
 //! One message, from bytes to a verdict. Nothing here settles: see `slot`.
 
 use super::board::Board;
-use crate::stages::{self, Job, RetryClass, Science, StageError};
+use super::kernel::{Assignment, Kernel};
+use crate::stages::{RetryClass, StageError};
 use outshine_observe::names;
 use outshine_schemas::campaign::ResolvedCampaign;
 use outshine_schemas::codec::{self, CodecError};
-use outshine_schemas::ids::CampaignId;
 use outshine_schemas::outcome::FailureRecord;
 use outshine_schemas::task::Task;
 use outshine_schemas::{CODE_VERSION, FORMAT_VERSION, SCIENCE_VERSION};
@@ -13,8 +13,9 @@ use outshine_store::commit::{self, Draft, NewFile};
 use outshine_store::layout::Layout;
 use outshine_store::{PutNew, Store};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 /// Between two looks at whether another slot has done the same task.
 const SECOND_LOOK: Duration = Duration::from_millis(200);
@@ -54,28 +55,27 @@ fn counted(stage: &'static str, verdict: Verdict) -> Verdict {
     verdict
 }
 
-/// The campaign that a worker works for, and its models.
-type Loaded = (CampaignId, Arc<ResolvedCampaign>, Arc<Science>);
-
-/// Models of the last campaign: one copy for all slots of a worker.
+/// The campaign that a worker works for: one copy for all of its slots.
 #[derive(Clone, Default)]
-pub struct Models(Arc<Mutex<Option<Loaded>>>);
+pub struct Loaded(Arc<Mutex<Option<Arc<ResolvedCampaign>>>>);
 
 /// Does tasks one after another.
 pub struct Executor {
-    store: Store,
-    worker: String,
-    threads: usize,
-    board: Board,
-    models: Models,
+    /// Where tasks are committed.
+    pub store: Store,
+    /// Its name in commit records.
+    pub worker: String,
+    /// Threads that a task may use.
+    pub threads: usize,
+    /// Where running tasks tell how far they are.
+    pub board: Board,
+    /// What does them.
+    pub kernel: Arc<dyn Kernel>,
+    /// The campaign they belong to.
+    pub loaded: Loaded,
 }
 
 impl Executor {
-    /// An executor that computes with up to `threads` threads.
-    pub fn new(store: Store, worker: String, threads: usize, board: Board, models: Models) -> Self {
-        Self { store, worker, threads, board, models }
-    }
-
     /// Does what `payload` asks; `redeliveries` is how often the message came
     /// back before.
     pub async fn execute(&mut self, payload: &[u8], redeliveries: u32) -> Verdict {
@@ -102,18 +102,17 @@ impl Executor {
             tracing::debug!(task = %task.id, stage = %task.stage, "committed already");
             return Ok(());
         }
-        let (campaign, science) = self.load(task).await?;
+        let campaign = self.load(task).await?;
         let started = Instant::now();
         tracing::info!(task = %task.id, stage = %task.stage, shard = %task.shard, "start");
-        let job = Job {
+        let assignment = Assignment {
             store: self.store.clone(),
             task: task.clone(),
             campaign,
-            science,
             threads: self.threads,
             board: self.board.clone(),
         };
-        let outcome = stages::run(&job).await?;
+        let outcome = self.kernel.run(assignment).await?;
         let draft = Draft {
             task: task.id.clone(),
             stage: task.stage,
@@ -139,13 +138,10 @@ impl Executor {
         Ok(())
     }
 
-    async fn load(&self, task: &Task) -> Result<(Arc<ResolvedCampaign>, Arc<Science>), StageError> {
-        // Held while they are made: slots that need them first make them once.
-        let mut loaded = self.models.0.lock().await;
-        if let Some((id, campaign, science)) = &*loaded
-            && *id == task.campaign
-        {
-            return Ok((campaign.clone(), science.clone()));
+    async fn load(&self, task: &Task) -> Result<Arc<ResolvedCampaign>, StageError> {
+        let mut loaded = self.loaded.0.lock().await;
+        if let Some(campaign) = loaded.as_ref().filter(|c| c.id() == task.campaign) {
+            return Ok(campaign.clone());
         }
         let path = Layout::new(&task.campaign).campaign();
         let bytes = self.store.get(&path).await?;
@@ -164,13 +160,8 @@ impl Executor {
             )));
         }
         let campaign = Arc::new(campaign);
-        let of = campaign.clone();
-        let science = tokio::task::spawn_blocking(move || Science::new(&of.campaign))
-            .await
-            .map_err(|e| StageError::Permanent(format!("building the models panicked: {e}")))??;
-        let science = Arc::new(science);
-        *loaded = Some((task.campaign.clone(), campaign.clone(), science.clone()));
-        Ok((campaign, science))
+        *loaded = Some(campaign.clone());
+        Ok(campaign)
     }
 
     async fn judge(&self, task: &Task, error: &StageError, attempts: u32) -> Verdict {
@@ -178,8 +169,8 @@ impl Executor {
         if error.class() == RetryClass::Stop {
             return Verdict::Stop(report);
         }
-        let loaded = self.models.0.lock().await.clone();
-        let limit = loaded.map_or(5, |(_, c, _)| c.campaign.execution.max_attempts);
+        let loaded = self.loaded.0.lock().await.clone();
+        let limit = loaded.map_or(5, |c| c.campaign.execution.max_attempts);
         if error.class() == RetryClass::Retry && attempts < limit {
             return Verdict::Retry(report);
         }

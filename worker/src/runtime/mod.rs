@@ -2,8 +2,10 @@
 
 pub mod board;
 mod execute;
+mod kernel;
 mod slot;
 mod wellbeing;
 
+pub use kernel::{Assignment, Kernel};
 pub use slot::{HANG, Settings, WorkerError, run};
 pub use wellbeing::Consumers;

@@ -3,7 +3,8 @@
 
 use super::Consumers;
 use super::board::Board;
-use super::execute::{Executor, Models, Verdict};
+use super::execute::{Executor, Loaded, Verdict};
+use super::kernel::Kernel;
 use outshine_broker::{BrokerError, Consumer, Delivery, Settlement, TaskQueue};
 use outshine_observe::names;
 use outshine_schemas::ids::TaskId;
@@ -12,6 +13,7 @@ use outshine_store::Store;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 /// How a worker runs.
 #[derive(Clone)]
@@ -33,6 +35,8 @@ pub struct Settings {
     pub board: Board,
     /// How many slots have a queue to take from.
     pub consumers: Consumers,
+    /// What does the tasks.
+    pub kernel: Arc<dyn Kernel>,
 }
 
 /// [`Settings::hang`] where nobody says otherwise: far below the half hour after
@@ -77,34 +81,31 @@ pub async fn run(
     settings: Settings,
     stop: watch::Receiver<bool>,
 ) -> Result<(), WorkerError> {
-    let models = Models::default();
-    let slots: Vec<_> = (0..settings.slots)
-        .map(|i| {
-            let name = format!("{}/{i}", settings.name);
-            let executor = Executor::new(
-                store.clone(),
-                name,
-                settings.threads,
-                settings.board.clone(),
-                models.clone(),
-            );
-            tokio::spawn(slot(queue.clone(), executor, settings.clone(), stop.clone()))
-        })
-        .collect();
-    let stops: Vec<_> = slots.iter().map(tokio::task::JoinHandle::abort_handle).collect();
+    let loaded = Loaded::default();
+    // Dropped, their deliveries go back to the queue.
+    let mut slots = JoinSet::new();
+    for i in 0..settings.slots {
+        let executor = Executor {
+            store: store.clone(),
+            worker: format!("{}/{i}", settings.name),
+            threads: settings.threads,
+            board: settings.board.clone(),
+            kernel: settings.kernel.clone(),
+            loaded: loaded.clone(),
+        };
+        slots.spawn(slot(queue.clone(), executor, settings.clone(), stop.clone()));
+    }
     let work = async {
         let mut result = Ok(());
-        for slot in slots {
-            let ended = slot.await.map_err(WorkerError::Slot).flatten();
-            result = result.and(ended);
+        while let Some(ended) = slots.join_next().await {
+            result = result.and(ended.map_err(WorkerError::Slot).flatten());
         }
         result
     };
     tokio::select! {
+        biased;
         result = work => result,
         (task, step) = settings.board.hung(settings.hang) => {
-            // Dropped, their deliveries go back to the queue.
-            stops.iter().for_each(tokio::task::AbortHandle::abort);
             let seconds = step.told.elapsed().as_secs_f64();
             Err(WorkerError::Hung { task, seconds, last: step.text })
         }

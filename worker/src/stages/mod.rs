@@ -21,35 +21,75 @@ mod simulated;
 mod table;
 mod train;
 pub mod typical;
-mod upstream;
+pub mod upstream;
 
 pub use draws::{Drawer, truth};
 pub use error::{RetryClass, StageError};
 pub use science::Science;
 
-use crate::runtime::board::Board;
+use crate::runtime::{Assignment, Kernel};
+use async_trait::async_trait;
 use bytes::Bytes;
-use outshine_schemas::campaign::ResolvedCampaign;
+use outshine_schemas::ids::CampaignId;
 use outshine_schemas::outcome::Facts;
-use outshine_schemas::task::{Stage, Task};
-use outshine_store::Store;
+use outshine_schemas::task::Stage;
+use std::ops::Deref;
 use std::sync::Arc;
+use tokio::sync::Mutex;
 
 /// A task and all that is needed to do it.
 #[derive(Clone)]
 pub struct Job {
-    /// Where inputs are read.
-    pub store: Store,
-    /// What to do.
-    pub task: Task,
-    /// The campaign it belongs to.
-    pub campaign: Arc<ResolvedCampaign>,
+    /// The task, its campaign, and where its inputs are.
+    pub assignment: Assignment,
     /// The campaign's models, ready to use.
     pub science: Arc<Science>,
-    /// Threads that the task may use.
-    pub threads: usize,
-    /// Where it tells how far it is.
-    pub board: Board,
+}
+
+impl Deref for Job {
+    type Target = Assignment;
+
+    fn deref(&self) -> &Assignment {
+        &self.assignment
+    }
+}
+
+/// The science of the project, with the models of the last campaign: made once
+/// for all tasks of a worker.
+#[derive(Default)]
+pub struct Stages(Mutex<Option<(CampaignId, Arc<Science>)>>);
+
+impl Stages {
+    async fn science(&self, assignment: &Assignment) -> Result<Arc<Science>, StageError> {
+        // Held while they are made: tasks that need them first make them once.
+        let mut made = self.0.lock().await;
+        let id = &assignment.task.campaign;
+        if let Some((_, science)) = made.as_ref().filter(|(of, _)| of == id) {
+            return Ok(science.clone());
+        }
+        let campaign = assignment.campaign.clone();
+        let science = compute(move || Science::new(&campaign.campaign)).await?;
+        let science = Arc::new(science);
+        *made = Some((id.clone(), science.clone()));
+        Ok(science)
+    }
+}
+
+#[async_trait]
+impl Kernel for Stages {
+    async fn run(&self, assignment: Assignment) -> Result<Outcome, StageError> {
+        let science = self.science(&assignment).await?;
+        let job = Job { assignment, science };
+        match job.task.stage {
+            Stage::Field => field::run(&job).await,
+            Stage::Simulate => simulate::run(&job).await,
+            Stage::Train => train::run(&job).await,
+            Stage::Calibrate => calibrate::run(&job).await,
+            Stage::Fit => fit::run(&job).await,
+            Stage::Reduce => reduce::run(&job).await,
+            Stage::Catalogue => catalogue::run(&job).await,
+        }
+    }
 }
 
 /// What a task made, not stored yet.
@@ -71,22 +111,6 @@ impl Outcome {
     }
 }
 
-/// Does the task.
-///
-/// # Errors
-/// [`StageError`], whose class says whether another try may help.
-pub async fn run(job: &Job) -> Result<Outcome, StageError> {
-    match job.task.stage {
-        Stage::Field => field::run(job).await,
-        Stage::Simulate => simulate::run(job).await,
-        Stage::Train => train::run(job).await,
-        Stage::Calibrate => calibrate::run(job).await,
-        Stage::Fit => fit::run(job).await,
-        Stage::Reduce => reduce::run(job).await,
-        Stage::Catalogue => catalogue::run(job).await,
-    }
-}
-
 /// Runs science on a thread of its own, away from the async threads.
 async fn compute<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StageError> + Send + 'static,
@@ -99,10 +123,11 @@ async fn compute<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::board::Board;
     use outshine_npe::{Sampler, train_span};
-    use outshine_schemas::campaign::Campaign;
+    use outshine_schemas::campaign::{Campaign, ResolvedCampaign};
     use outshine_schemas::digest::Digest;
-    use outshine_schemas::task::Shard;
+    use outshine_schemas::task::{Shard, Task};
     use std::ops::ControlFlow;
     use std::path::Path;
 
@@ -112,14 +137,14 @@ mod tests {
         let science = Arc::new(Science::new(&campaign).unwrap());
         let campaign = Arc::new(ResolvedCampaign::new(campaign, None, None));
         let inputs = Digest::of(b"");
-        Job {
+        let assignment = Assignment {
             store: outshine_store::open("memory:").await.unwrap(),
             task: Task::new(campaign.id(), campaign.digest(), stage, shard, inputs),
             campaign,
-            science,
             threads: 2,
             board: Board::default(),
-        }
+        };
+        Job { assignment, science }
     }
 
     /// A sampler trained for `epochs` on the simulations of the job's shard.

@@ -131,7 +131,7 @@ mod tests {
         let grid = job.science.simulator().unwrap();
         let wanted: Vec<u64> = (0..Strata::COUNT as u64).map(|k| k % 7).collect();
         let found = find(&job, &grid, &strata, &bands, wanted.clone(), 1_000_000).unwrap();
-        job.threads = 1;
+        job.assignment.threads = 1;
         assert_eq!(found, find(&job, &grid, &strata, &bands, wanted.clone(), 1_000_000).unwrap());
         assert!(found.windows(2).all(|pair| pair[0] < pair[1]));
         let mut counts = vec![0; Strata::COUNT];

@@ -406,7 +406,9 @@ mod tests {
         let digest = outshine_schemas::digest::Digest::of(b"");
         let trained = model::Trained { sampler, digest };
         let limits = Limits::set(&job, &trained).unwrap();
-        assert_eq!(limits, Limits::set(&Job { threads: 1, ..job.clone() }, &trained).unwrap());
+        let mut alone = job.clone();
+        alone.assignment.threads = 1;
+        assert_eq!(limits, Limits::set(&alone, &trained).unwrap());
 
         let withheld = limits.withheld.as_ref().expect("this model fits redshifts");
         for (withheld, limit, least) in [(false, &limits.known, 0.75), (true, withheld, 0.05)] {

@@ -1,6 +1,7 @@
 //! Finding what earlier stages made: through plans and commit records only.
 
-use super::{Job, StageError};
+use super::StageError;
+use crate::runtime::Assignment;
 use bytes::Bytes;
 use outshine_schemas::ids::TaskId;
 use outshine_schemas::outcome::{CommitRecord, StagePlan};
@@ -9,12 +10,12 @@ use outshine_store::commit;
 use outshine_store::layout::Layout;
 
 /// Where the campaign's objects lie.
-pub fn layout(job: &Job) -> Layout {
+pub fn layout(job: &Assignment) -> Layout {
     Layout::new(&job.task.campaign)
 }
 
 /// The plan of a stage.
-pub async fn plan(job: &Job, stage: Stage) -> Result<StagePlan, StageError> {
+pub async fn plan(job: &Assignment, stage: Stage) -> Result<StagePlan, StageError> {
     let path = layout(job).plan(stage);
     let bytes = job.store.get(&path).await?;
     serde_json::from_slice(&bytes)
@@ -23,7 +24,7 @@ pub async fn plan(job: &Job, stage: Stage) -> Result<StagePlan, StageError> {
 
 /// Refuses a task that belongs to another plan than the stored one, as a
 /// message left over from other inputs would.
-pub async fn check_inputs(job: &Job) -> Result<(), StageError> {
+pub async fn check_inputs(job: &Assignment) -> Result<(), StageError> {
     let plan = plan(job, job.task.stage).await?;
     if job.task.stage != Stage::Train && plan.inputs != job.task.inputs {
         return Err(StageError::Permanent(format!(
@@ -38,7 +39,7 @@ pub async fn check_inputs(job: &Job) -> Result<(), StageError> {
 
 /// The commit of one shard of a planned stage.
 pub async fn committed(
-    job: &Job,
+    job: &Assignment,
     plan: &StagePlan,
     shard: Shard,
 ) -> Result<CommitRecord, StageError> {
@@ -51,7 +52,7 @@ pub async fn committed(
 
 /// The commits of all shards of a planned stage that overlap `range`, in order.
 pub async fn commits_over(
-    job: &Job,
+    job: &Assignment,
     stage: Stage,
     range: Option<Shard>,
 ) -> Result<Vec<CommitRecord>, StageError> {
@@ -66,7 +67,7 @@ pub async fn commits_over(
 }
 
 /// The training span that ends at epoch `end`, or the finished one for `None`.
-pub async fn span(job: &Job, end: Option<u64>) -> Result<CommitRecord, StageError> {
+pub async fn span(job: &Assignment, end: Option<u64>) -> Result<CommitRecord, StageError> {
     let records = commit::list_commits(&job.store, &layout(job), Stage::Train).await?;
     let wanted = |record: &CommitRecord| match end {
         Some(end) => record.shard.end == end,
@@ -80,7 +81,11 @@ pub async fn span(job: &Job, end: Option<u64>) -> Result<CommitRecord, StageErro
 }
 
 /// A file of a committed task, its checksum verified.
-pub async fn file(job: &Job, record: &CommitRecord, name: &str) -> Result<Bytes, StageError> {
+pub async fn file(
+    job: &Assignment,
+    record: &CommitRecord,
+    name: &str,
+) -> Result<Bytes, StageError> {
     let file = record
         .file(name)
         .ok_or_else(|| StageError::Permanent(format!("task {} has no file {name}", record.task)))?;
