@@ -28,15 +28,29 @@ pub async fn list(
     Ok(records)
 }
 
-/// Forgets all failures of a campaign, so that the next run tries them again;
-/// returns how many there were.
+/// A failure in words.
+#[must_use]
+pub fn text(failure: &FailureRecord) -> String {
+    format!(
+        "task {} ({} {}) after {} attempt(s) on {}: {}",
+        failure.task, failure.stage, failure.shard, failure.attempts, failure.worker, failure.error
+    )
+}
+
+/// Forgets all failures and losses of a campaign, so that the next run tries
+/// the tasks again; returns how many failures there were.
 ///
 /// # Errors
 /// When the store does not answer.
 pub async fn forget(store: &Store, campaign: &CampaignId) -> Result<usize, StoreError> {
     let mut count = 0;
+    let layout = Layout::new(campaign);
     for stage in Stage::ALL {
-        for entry in store.list(&Layout::new(campaign).failures(stage)).await? {
+        // Losses first: a failure that is gone with its losses left fails again at once.
+        for entry in store.list(&layout.stage_losses(stage)).await? {
+            store.delete(&entry.path).await?;
+        }
+        for entry in store.list(&layout.failures(stage)).await? {
             store.delete(&entry.path).await?;
             count += 1;
         }

@@ -62,7 +62,9 @@ pub async fn find(
     let mut listed = BTreeMap::new();
     for stage in Stage::ALL {
         let mut entries = Vec::new();
-        for folder in [layout.stage_data(stage), layout.failures(stage)] {
+        let folders =
+            [layout.stage_data(stage), layout.failures(stage), layout.stage_losses(stage)];
+        for folder in folders {
             entries.extend(store.list(&folder).await.map_err(SurveyError::at(&folder))?);
         }
         listed.insert(stage, entries);
@@ -144,14 +146,19 @@ impl Judge<'_> {
         }
     }
 
-    /// The task of an attempt's file or of a failure record; `None` for what
-    /// is neither.
+    /// The task of an attempt's file or of the record of a failure or a loss;
+    /// `None` for what is none of them.
     fn task_of<'a>(&self, path: &'a str) -> Option<&'a str> {
         let data = self.layout.stage_data(self.stage);
         if let Some(id) = task_in(&data, path) {
             // <task>/<attempt>/<file>
             let depth = path[data.len()..].matches('/').count();
             return (depth == 3).then_some(id);
+        }
+        let losses = self.layout.stage_losses(self.stage);
+        if let Some(id) = task_in(&losses, path) {
+            // <task>/<attempt>.json
+            return (path[losses.len()..].matches('/').count() == 2).then_some(id);
         }
         let failures = self.layout.failures(self.stage);
         let id = task_in(&failures, path)?;

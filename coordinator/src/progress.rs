@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 /// Takes in everything that the store has of the campaign: fixes the plans of
 /// stages that have become ready, and reads new commits and failures. Goes on
 /// until nothing more is found, so that a finished campaign is seen at once.
-/// Returns the number of new commits.
+/// Returns the number of tasks that have ended.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -41,24 +41,26 @@ async fn fix_plans(
 ) -> Result<usize, StoreError> {
     let mut started = 0;
     for stage in graph.ready() {
-        let path = Layout::new(campaign).plan(stage);
+        let own = match graph.plan(stage) {
+            Ok(plan) => plan,
+            Err(error) => {
+                graph.fail(stage, error.to_string());
+                continue;
+            }
+        };
+        let path = Layout::new(campaign).plan(stage, &own.inputs);
         let stored = match store.get_opt(&path).await? {
             Some(stored) => stored,
-            None => match graph.plan(stage) {
-                Ok(plan) => {
-                    let text = serde_json::to_vec_pretty(&plan).unwrap_or_default();
-                    let _either = store.put_new(&path, text.into()).await?;
-                    // Another coordinator may have been first: its plan counts.
-                    store.get(&path).await?
-                }
-                Err(error) => {
-                    graph.fail(stage, error.to_string());
-                    continue;
-                }
-            },
+            None => {
+                let text = serde_json::to_vec_pretty(&own).unwrap_or_default();
+                let _either = store.put_new(&path, text.into()).await?;
+                // Another coordinator may have been first: its plan counts.
+                store.get(&path).await?
+            }
         };
         match serde_json::from_slice::<StagePlan>(&stored) {
-            Ok(plan) if matches_upstream(graph, &plan) => {
+            // Made from the very outcomes that are in the store.
+            Ok(plan) if plan.inputs == own.inputs && plan.sources == own.sources => {
                 graph.start(plan);
                 started += 1;
             }
@@ -70,11 +72,6 @@ async fn fix_plans(
         }
     }
     Ok(started)
-}
-
-/// A stored plan must be made from the very outcomes that are in the store.
-fn matches_upstream(graph: &StageGraph, plan: &StagePlan) -> bool {
-    graph.plan(plan.stage).is_ok_and(|own| own.inputs == plan.inputs)
 }
 
 async fn read_commits(
@@ -92,12 +89,8 @@ async fn read_commits(
         let layout = Layout::new(campaign);
         let names: BTreeSet<String> =
             commit::list_committed(store, &layout, stage).await?.into_iter().collect();
-        let pending: Vec<_> = graph
-            .pending()
-            .into_iter()
-            .filter(|t| t.stage == stage && names.contains(t.id.as_str()))
-            .map(|t| t.id.clone())
-            .collect();
+        let waited = graph.waited(stage);
+        let pending: Vec<_> = waited.into_iter().filter(|t| names.contains(t.as_str())).collect();
         for id in pending {
             if let Some(record) = commit::read_commit(store, &layout, stage, &id).await? {
                 graph.commit(record);
@@ -106,17 +99,7 @@ async fn read_commits(
         }
         if found == 0 {
             for failure in failures::list(store, campaign, stage).await? {
-                let waits = graph.pending().iter().any(|t| t.id == failure.task);
-                if waits {
-                    graph.fail(
-                        stage,
-                        format!(
-                            "task {} ({stage} {}) failed after {} attempt(s): {}",
-                            failure.task, failure.shard, failure.attempts, failure.error
-                        ),
-                    );
-                    break;
-                }
+                found += usize::from(graph.give_up(failure));
             }
         }
     }

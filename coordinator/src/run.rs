@@ -90,11 +90,11 @@ pub async fn run(
                 // Tasks in hand here are not lost; whether they hang is the
                 // watchdog's to say.
                 if pending.iter().any(|task| view.sees(&task.id)) {
-                    dispatches.iter_mut().for_each(|(_, dispatch)| dispatch.progressed());
+                    dispatches.iter_mut().for_each(|(_, dispatch)| dispatch.at_work());
                 }
                 for (class, dispatch) in &mut dispatches {
                     let own = pending.iter().copied().filter(|task| class_of(task) == *class);
-                    dispatch.top_up(&own.collect::<Vec<&Task>>()).await?;
+                    dispatch.top_up(&own.collect::<Vec<&Task>>(), &|s| graph.slowest(s)).await?;
                 }
             }
             Ok::<(), RunError>(())

@@ -1,12 +1,14 @@
 //! Which stage is where. One struct per state, so that what a state knows is
 //! what its type says. Pure: outcomes are told, tasks are asked.
 
-use crate::plan::{self, PlanError};
+use crate::failures;
+use crate::plan::{self, Ended, PlanError};
 use outshine_schemas::campaign::ResolvedCampaign;
 use outshine_schemas::ids::TaskId;
-use outshine_schemas::outcome::{CommitRecord, StagePlan};
+use outshine_schemas::outcome::{CommitRecord, FailureRecord, StagePlan};
 use outshine_schemas::task::{Stage, Task};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Waits for earlier stages.
 #[derive(Debug)]
@@ -25,14 +27,12 @@ pub struct Running {
     pub pending: BTreeMap<TaskId, Task>,
     /// Commits so far, in order of shard.
     pub done: Vec<CommitRecord>,
+    /// Tasks that failed and that the stage goes on without.
+    pub failed: BTreeMap<TaskId, FailureRecord>,
 }
 
-/// All tasks are committed.
-#[derive(Debug)]
-pub struct Complete {
-    /// Its commits, in order of shard.
-    pub commits: Vec<CommitRecord>,
-}
+/// All tasks are committed, or have failed and can be done without.
+pub type Complete = Ended;
 
 /// Cannot go on.
 #[derive(Debug)]
@@ -84,13 +84,32 @@ impl StageGraph {
         self.states.iter().map(|(&stage, state)| (stage, state))
     }
 
+    /// What a complete stage has left.
+    #[must_use]
+    pub fn ended(&self, stage: Stage) -> Option<&Ended> {
+        match &self.states[&stage] {
+            State::Complete(complete) => Some(complete),
+            _ => None,
+        }
+    }
+
+    /// What the slowest committed task of a running stage took, if one is.
+    #[must_use]
+    pub fn slowest(&self, stage: Stage) -> Option<Duration> {
+        let State::Running(running) = &self.states[&stage] else { return None };
+        let slowest = running.done.iter().map(|record| record.seconds).reduce(f64::max)?;
+        Duration::try_from_secs_f64(slowest).ok()
+    }
+
     /// Commits of a complete stage; none otherwise.
     #[must_use]
     pub fn commits(&self, stage: Stage) -> &[CommitRecord] {
-        match &self.states[&stage] {
-            State::Complete(complete) => &complete.commits,
-            _ => &[],
-        }
+        self.ended(stage).map_or(&[], |ended| &ended.commits)
+    }
+
+    /// Tasks that complete stages go on without.
+    pub fn failures(&self) -> impl Iterator<Item = &FailureRecord> {
+        Stage::ALL.into_iter().filter_map(|s| self.ended(s)).flat_map(|ended| &ended.failures)
     }
 
     /// Stages that can be planned now.
@@ -106,13 +125,14 @@ impl StageGraph {
     /// # Errors
     /// [`PlanError`] where the outcomes before it forbid it.
     pub fn plan(&self, stage: Stage) -> Result<StagePlan, PlanError> {
-        plan::stage(stage, &self.campaign, &|upstream| self.commits(upstream))
+        plan::stage(stage, &self.campaign, &|upstream| self.ended(upstream))
     }
 
     /// Starts a ready stage by its fixed plan, with the commits found already.
     pub fn start(&mut self, plan: StagePlan) {
         let stage = plan.stage;
-        let running = Running { plan, pending: BTreeMap::new(), done: Vec::new() };
+        let (pending, failed) = (BTreeMap::new(), BTreeMap::new());
+        let running = Running { plan, pending, done: Vec::new(), failed };
         self.states.insert(stage, State::Running(running));
         self.refresh(stage);
     }
@@ -121,7 +141,9 @@ impl StageGraph {
     pub fn commit(&mut self, record: CommitRecord) {
         let stage = record.stage;
         let Some(State::Running(running)) = self.states.get_mut(&stage) else { return };
-        if running.pending.remove(&record.task).is_none() {
+        let known = running.pending.remove(&record.task).is_some()
+            || running.failed.remove(&record.task).is_some();
+        if !known {
             return;
         }
         let at = running.done.partition_point(|r| r.shard < record.shard);
@@ -129,6 +151,33 @@ impl StageGraph {
         if running.pending.is_empty() {
             self.refresh(stage);
         }
+    }
+
+    /// Takes in the failure of a task that is waited for; of another, nothing
+    /// changes. Returns whether it was.
+    pub fn give_up(&mut self, failure: FailureRecord) -> bool {
+        let stage = failure.stage;
+        let limit = self.campaign.campaign.execution.max_failed_tasks;
+        let Some(State::Running(running)) = self.states.get_mut(&stage) else { return false };
+        if !running.pending.contains_key(&failure.task) {
+            return false;
+        }
+        let what = failures::text(&failure);
+        if !stage.may_lack() {
+            self.fail(stage, format!("failed: {what}"));
+        } else if running.failed.len() as u64 >= limit {
+            let reason = format!(
+                "more than {limit} tasks failed (execution.max_failed_tasks), the last so: {what}"
+            );
+            self.fail(stage, reason);
+        } else {
+            running.pending.remove(&failure.task);
+            running.failed.insert(failure.task.clone(), failure);
+            if running.pending.is_empty() {
+                self.refresh(stage);
+            }
+        }
+        true
     }
 
     /// A stage that cannot go on.
@@ -151,6 +200,18 @@ impl StageGraph {
             .collect();
         tasks.sort_by_key(|task| (task.stage, task.shard));
         tasks
+    }
+
+    /// Tasks of a running stage whose commits would count: those that wait, and
+    /// those that failed, of which another attempt may still succeed.
+    #[must_use]
+    pub fn waited(&self, stage: Stage) -> Vec<TaskId> {
+        match &self.states[&stage] {
+            State::Running(running) => {
+                running.pending.keys().chain(running.failed.keys()).cloned().collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// Whether every stage up to `last` is complete.
@@ -176,12 +237,15 @@ impl StageGraph {
             running.done.iter().map(|r| &r.task).collect();
         running.pending = tasks
             .into_iter()
-            .filter(|t| !known.contains(&t.id))
+            .filter(|t| !known.contains(&t.id) && !running.failed.contains_key(&t.id))
             .map(|t| (t.id.clone(), t))
             .collect();
         if running.pending.is_empty() {
             let commits = std::mem::take(&mut running.done);
-            self.states.insert(stage, State::Complete(Complete { commits }));
+            let mut failures: Vec<_> = std::mem::take(&mut running.failed).into_values().collect();
+            failures.sort_by_key(|failure| failure.shard);
+            let plan = running.plan.clone();
+            self.states.insert(stage, State::Complete(Ended { plan, commits, failures }));
             self.unblock();
         }
     }
@@ -205,10 +269,14 @@ mod tests {
     use serde_json::json;
     use std::path::Path;
 
-    fn graph() -> StageGraph {
-        let text = "name = \"a\"\nestimator = \"train\"\n[field]\npixels = \"p\"\n[simulate]\ncount = 10\n\
-                    [execution]\nsimulations_per_task = 4\n";
-        let campaign = Campaign::parse(text, "a.toml", Path::new("."), &[]).unwrap();
+    /// A campaign of three simulation and three fit tasks.
+    fn graph(max_failed: u64) -> StageGraph {
+        let text = format!(
+            "name = \"a\"\nestimator = \"train\"\n[field]\npixels = \"p\"\n[simulate]\ncount = 10\n\
+             [execution]\nsimulations_per_task = 4\nblocks_per_task = 1\n\
+             max_failed_tasks = {max_failed}\n"
+        );
+        let campaign = Campaign::parse(&text, "a.toml", Path::new("."), &[]).unwrap();
         StageGraph::new(ResolvedCampaign::new(campaign, Some(Digest::of(b"p")), None))
     }
 
@@ -237,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_campaign_runs_to_its_end_stage_by_stage() {
-        let mut graph = graph();
+        let mut graph = graph(0);
         assert_eq!(graph.ready(), [Stage::Field, Stage::Simulate]);
         let mut order = Vec::new();
         for _ in 0..100 {
@@ -259,9 +327,83 @@ mod tests {
         assert!(order[..last].iter().all(|s| *s < Stage::Fit), "{order:?}");
     }
 
+    fn failure(task: &Task) -> FailureRecord {
+        FailureRecord {
+            version: 1,
+            task: task.id.clone(),
+            stage: task.stage,
+            shard: task.shard,
+            inputs: task.inputs.clone(),
+            error: "broken".to_owned(),
+            attempts: 1,
+            worker: String::new(),
+        }
+    }
+
+    /// Runs until fit tasks wait, and returns them.
+    fn fitting(graph: &mut StageGraph) -> Vec<Task> {
+        for _ in 0..100 {
+            for stage in graph.ready() {
+                let plan = graph.plan(stage).unwrap();
+                graph.start(plan);
+            }
+            let task = graph.pending()[0].clone();
+            if task.stage == Stage::Fit {
+                return graph.pending().into_iter().cloned().collect();
+            }
+            graph.commit(done(&task));
+        }
+        panic!("no fit task in 100 steps");
+    }
+
+    #[test]
+    fn later_stages_go_on_without_what_failed() {
+        let mut graph = graph(1);
+        let tasks = fitting(&mut graph);
+        assert_eq!(tasks.len(), 3);
+        assert!(graph.give_up(failure(&tasks[0])));
+        assert!(!graph.give_up(failure(&tasks[0])), "it is not waited for any more");
+        graph.commit(done(&tasks[1]));
+        graph.commit(done(&tasks[2]));
+        let ended = graph.ended(Stage::Fit).unwrap();
+        assert_eq!((ended.commits.len(), ended.failures.len()), (2, 1));
+        let plan = graph.plan(Stage::Reduce).unwrap();
+        assert_eq!(plan.source(Stage::Fit).unwrap().missing, [tasks[0].shard]);
+        assert_eq!(graph.failures().count(), 1);
+    }
+
+    #[test]
+    fn another_attempt_may_still_do_what_failed() {
+        let mut graph = graph(1);
+        let tasks = fitting(&mut graph);
+        assert!(graph.give_up(failure(&tasks[0])));
+        assert!(graph.waited(Stage::Fit).contains(&tasks[0].id));
+        tasks.iter().for_each(|task| graph.commit(done(task)));
+        let ended = graph.ended(Stage::Fit).unwrap();
+        assert_eq!((ended.commits.len(), ended.failures.len()), (3, 0));
+    }
+
+    #[test]
+    fn too_many_failures_and_those_of_early_stages_stop_the_campaign() {
+        let mut graph = graph(1);
+        let tasks = fitting(&mut graph);
+        assert!(graph.give_up(failure(&tasks[0])) && graph.failure().is_none());
+        assert!(graph.give_up(failure(&tasks[1])));
+        let (stage, failed) = graph.failure().unwrap();
+        assert_eq!(stage, Stage::Fit);
+        assert!(failed.reason.contains("execution.max_failed_tasks"), "{}", failed.reason);
+
+        let mut graph = self::graph(1);
+        let plan = graph.plan(Stage::Field).unwrap();
+        graph.start(plan);
+        let field = graph.pending()[0].clone();
+        assert!(graph.give_up(failure(&field)));
+        assert!(graph.failure().unwrap().1.reason.contains("broken"));
+    }
+
     #[test]
     fn commits_of_other_tasks_change_nothing() {
-        let mut graph = graph();
+        let mut graph = graph(0);
         let plan = graph.plan(Stage::Simulate).unwrap();
         graph.start(plan);
         let before = graph.pending().len();

@@ -2,17 +2,17 @@
 //! record, each judged by itself and against what was planned. Reads records
 //! only, no data, and writes nothing.
 
-use crate::plan;
+use crate::plan::{self, Ended};
 use futures::{StreamExt, TryStreamExt, stream};
 use outshine_schemas::FORMAT_VERSION;
 use outshine_schemas::campaign::ResolvedCampaign;
 use outshine_schemas::digest::Digest;
 use outshine_schemas::ids::TaskId;
-use outshine_schemas::outcome::{CommitRecord, StagePlan};
+use outshine_schemas::outcome::{CommitRecord, FailureRecord, StagePlan};
 use outshine_schemas::task::{Shard, Stage, Task};
 use outshine_store::layout::Layout;
 use outshine_store::{Store, StoreError, commit};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many objects are read at a time.
 pub(crate) const READS_AT_A_TIME: usize = 16;
@@ -72,6 +72,8 @@ impl SurveyError {
 /// What the store has of one stage.
 #[derive(Debug, Default)]
 pub struct StageSurvey {
+    /// Where its plan lies.
+    pub plan_path: String,
     /// The stored plan, or what is wrong with it; `None`: there is none.
     pub plan: Option<Result<StagePlan, Fault>>,
     /// Every commit record by its path: sound, or what is wrong with it.
@@ -79,6 +81,8 @@ pub struct StageSurvey {
     /// Tasks that are known to be planned; of training, those up to the first
     /// span that has no sound record.
     pub planned: BTreeMap<TaskId, Task>,
+    /// Failures of planned tasks that later stages go on without.
+    pub failures: Vec<FailureRecord>,
     /// Whether `planned` is all there is: a task outside it is of no plan.
     pub whole: bool,
 }
@@ -144,39 +148,83 @@ pub async fn survey(store: &Store, given: &ResolvedCampaign) -> Result<Survey, S
         Err(error) => (given.clone(), Some(Fault::of(&path, error)?)),
     };
     let mut survey = Survey { campaign, fault, stages: BTreeMap::new() };
-    let mut complete: BTreeMap<Stage, Vec<CommitRecord>> = BTreeMap::new();
+    let mut complete: BTreeMap<Stage, Ended> = BTreeMap::new();
     for stage in Stage::ALL {
-        let plan = read_plan(store, &layout, stage).await?;
-        let records = read_records(store, &layout, stage, &survey.campaign).await?;
         let expected = stage
             .needs()
             .iter()
             .all(|need| complete.contains_key(need))
-            .then(|| plan::stage(stage, &survey.campaign, &|s| &complete[&s]).ok())
+            .then(|| plan::stage(stage, &survey.campaign, &|s| complete.get(&s)).ok())
             .flatten();
+        let path = plan_path(store, &layout, stage, expected.as_ref()).await?;
+        let plan = read_plan(store, stage, &path).await?;
+        let records = read_records(store, &layout, stage, &survey.campaign).await?;
         let known = expected.is_some() || matches!(plan, Some(Ok(_)));
-        let judged = judge(&survey.campaign, plan, expected, records);
+        let mut judged = judge(&survey.campaign, plan, expected.clone(), records);
+        judged.plan_path = path;
         let commits = judged.commits();
-        let all = known && commits.len() == judged.planned.len();
+        if stage.may_lack() {
+            judged.failures = failures(store, &survey.campaign, stage, &judged).await?;
+        }
+        let all = known && commits.len() + judged.failures.len() == judged.planned.len();
         let ended = stage != Stage::Train || commits.last().is_some_and(plan::finished);
-        if all && ended {
-            complete.insert(stage, commits);
+        let used = match &judged.plan {
+            Some(Ok(plan)) => Some(plan.clone()),
+            _ => expected,
+        };
+        if let Some(plan) = used.filter(|_| all && ended) {
+            let failures = judged.failures.clone();
+            complete.insert(stage, Ended { plan, commits, failures });
         }
         survey.stages.insert(stage, judged);
     }
     Ok(survey)
 }
 
-async fn read_plan(
+/// Where the plan of a stage lies: that made from what there is, or, where that
+/// is not known, the newest one.
+async fn plan_path(
     store: &Store,
     layout: &Layout,
     stage: Stage,
+    expected: Option<&StagePlan>,
+) -> Result<String, SurveyError> {
+    if let Some(plan) = expected {
+        return Ok(layout.plan(stage, &plan.inputs));
+    }
+    let folder = layout.plans();
+    let entries = store.list(&folder).await.map_err(SurveyError::at(&folder))?;
+    let of_stage = entries.into_iter().filter(|entry| layout.plan_of(&entry.path) == Some(stage));
+    let newest = of_stage.max_by_key(|entry| entry.modified).map(|entry| entry.path);
+    Ok(newest.unwrap_or_else(|| layout.plan(stage, &Digest::of(b""))))
+}
+
+/// Failures of planned tasks that have no sound commit.
+async fn failures(
+    store: &Store,
+    campaign: &ResolvedCampaign,
+    stage: Stage,
+    judged: &StageSurvey,
+) -> Result<Vec<FailureRecord>, SurveyError> {
+    let id = campaign.id();
+    let all = crate::failures::list(store, &id, stage).await;
+    let all = all.map_err(SurveyError::at(&Layout::new(&id).failures(stage)))?;
+    let done: BTreeSet<TaskId> = judged.commits().into_iter().map(|record| record.task).collect();
+    let waits = |f: &FailureRecord| judged.planned.contains_key(&f.task) && !done.contains(&f.task);
+    let mut open: Vec<_> = all.into_iter().filter(waits).collect();
+    open.sort_by_key(|failure| failure.shard);
+    Ok(open)
+}
+
+async fn read_plan(
+    store: &Store,
+    stage: Stage,
+    path: &str,
 ) -> Result<Option<Result<StagePlan, Fault>>, SurveyError> {
-    let path = layout.plan(stage);
-    let bytes = match store.get(&path).await {
+    let bytes = match store.get(path).await {
         Ok(bytes) => bytes,
         Err(error) => {
-            let fault = Fault::of(&path, error)?;
+            let fault = Fault::of(path, error)?;
             return Ok((fault != Fault::Missing).then_some(Err(fault)));
         }
     };
@@ -301,6 +349,9 @@ fn check_plan(
     if !joined || !from_zero || plan.shards.iter().any(|s| s.end <= s.start) {
         return Err("its shards do not follow one another from 0".to_owned());
     }
+    if plan.inputs != StagePlan::inputs_of(&plan.data, &plan.sources) {
+        return Err("its inputs do not follow from the rest of it".to_owned());
+    }
     let Some(expected) = expected else {
         // What is before it is damaged: its own commits know their inputs, but
         // for training, where each span has others.
@@ -311,7 +362,7 @@ fn check_plan(
         }
         return Ok(());
     };
-    if plan.inputs != expected.inputs {
+    if plan.inputs != expected.inputs || plan.sources != expected.sources {
         return Err("it was made from other inputs than the store has".to_owned());
     }
     let end = |plan: &StagePlan| plan.shards.last().map(|s: &Shard| s.end);

@@ -261,7 +261,7 @@ impl Walk<'_> {
     }
 
     fn plan(&mut self, survey: &Survey, stage: Stage, found: &StageSurvey) {
-        let path = self.layout.plan(stage);
+        let path = found.plan_path.clone();
         let of = format!("the plan of stage {stage}");
         match &found.plan {
             Some(Err(fault)) => self.fault(fault, Some(stage), &path, &of, vec![path.clone()]),
@@ -303,8 +303,9 @@ impl Walk<'_> {
             }
         }
         for (id, task) in found.planned.iter().filter(|(id, _)| !seen.contains(id.as_str())) {
-            self.report.waiting += 1;
-            if !survey.was_complete(stage) {
+            let failed = found.failures.iter().any(|failure| failure.task == *id);
+            self.report.waiting += u64::from(!failed);
+            if failed || !survey.was_complete(stage) {
                 continue;
             }
             let of = format!("the commit record of {} ({stage})", part(stage, task.shard));

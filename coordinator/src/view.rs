@@ -2,7 +2,7 @@
 //! elsewhere.
 
 use crate::plan;
-use crate::stage_graph::{Running, StageGraph, State};
+use crate::stage_graph::{Complete, Running, StageGraph, State};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use outshine_schemas::ids::TaskId;
 use outshine_schemas::outcome::CommitRecord;
@@ -118,7 +118,7 @@ impl View for Bars {
                 }
                 State::Complete(complete) if !bar.is_finished() => {
                     bar.set_position(1000);
-                    bar.finish_with_message(ended(stage, &complete.commits));
+                    bar.finish_with_message(ended(stage, complete));
                 }
                 State::Failed(failed) => bar.abandon_with_message(failed.reason.clone()),
                 _ => {}
@@ -127,11 +127,16 @@ impl View for Bars {
     }
 }
 
-fn ended(stage: Stage, commits: &[CommitRecord]) -> String {
+fn ended(stage: Stage, complete: &Complete) -> String {
+    let commits = &complete.commits;
     let members: u64 = commits.iter().map(|c| c.shard.len()).sum();
     let epochs = commits.iter().rfind(|c| plan::finished(c)).and_then(|c| c.count("epochs"));
     let count = epochs.unwrap_or(members);
-    format!("{count} {}, {:.1} task seconds", unit(stage), seconds(commits))
+    let failed = match complete.failures.len() {
+        0 => String::new(),
+        failed => format!(", {failed} tasks FAILED"),
+    };
+    format!("{count} {}, {:.1} task seconds{failed}", unit(stage), seconds(commits))
 }
 
 struct Lines {
@@ -157,7 +162,7 @@ impl View for Lines {
                     let percent = 100.0 * fraction(running, &self.step);
                     format!("{percent:3.0} % {}", words(running, &self.step))
                 }
-                State::Complete(complete) => format!("done: {}", ended(stage, &complete.commits)),
+                State::Complete(complete) => format!("done: {}", ended(stage, complete)),
                 State::Failed(failed) => format!("failed: {}", failed.reason),
             };
             let now = Instant::now();

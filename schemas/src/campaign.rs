@@ -252,6 +252,13 @@ pub struct Execution {
     pub stall_seconds: u64,
     /// How often a task is published again before the campaign gives up.
     pub max_republish: u32,
+    /// How often a task may be lost while it is all that its worker does, before
+    /// it counts as failed.
+    pub max_losses: u32,
+    /// How many tasks of fit and of reduce may fail before the campaign stops;
+    /// up to that, it ends without what they would have made. 0: it stops at
+    /// the first.
+    pub max_failed_tasks: u64,
 }
 
 impl Default for Execution {
@@ -265,6 +272,8 @@ impl Default for Execution {
             max_attempts: 5,
             stall_seconds: 600,
             max_republish: 3,
+            max_losses: 3,
+            max_failed_tasks: 100,
         }
     }
 }
@@ -450,6 +459,7 @@ impl Campaign {
             ("execution.galaxies_per_task", e.galaxies_per_task, u64::MAX),
             ("execution.queue_window", e.queue_window, 100_000),
             ("execution.max_attempts", e.max_attempts.into(), 1_000),
+            ("execution.max_losses", e.max_losses.into(), 15),
             ("execution.stall_seconds", e.stall_seconds, 1_000_000),
         ] {
             if value == 0 || value > limit {

@@ -26,16 +26,18 @@ pub const REDSHIFT_FITTED: u32 = 256;
 /// nearly all simulations: the object is not one of those that the model was
 /// trained on, or a band is wrong. It is fitted and summed all the same.
 pub const ATYPICAL: u32 = 512;
-
 /// Galaxy: a distribution of its redshift was given and used.
 pub const REDSHIFT_GIVEN: u32 = 1024;
+/// Galaxy: a task that some of its pixels, or the galaxy itself, belong to has
+/// failed, so that it has no mass; `outshine retry` tries it again.
+pub const TASK_FAILED: u32 = 2048;
 
 /// Bits of a pixel that was not fitted.
 pub const NOT_FITTED: u32 =
     INVALID_INPUT | LOW_SNR | NO_REDSHIFT | REDSHIFT_OUT_OF_RANGE | TOO_FEW_BANDS;
 
 /// Every bit with its name and meaning, in order.
-pub const ALL: [(u32, &str, &str); 11] = [
+pub const ALL: [(u32, &str, &str); 12] = [
     (INVALID_INPUT, "INVALID_INPUT", "a flux or error of the pixel is unusable"),
     (LOW_SNR, "LOW_SNR", "mean S/N below the limit"),
     (NO_REDSHIFT, "NO_REDSHIFT", "redshift unknown"),
@@ -47,6 +49,7 @@ pub const ALL: [(u32, &str, &str); 11] = [
     (REDSHIFT_FITTED, "REDSHIFT_FITTED", "the redshift was fitted along"),
     (ATYPICAL, "ATYPICAL", "unlike anything that the model was trained on"),
     (REDSHIFT_GIVEN, "REDSHIFT_GIVEN", "a given distribution of the redshift was used"),
+    (TASK_FAILED, "TASK_FAILED", "a task of the galaxy failed; `outshine retry` repeats it"),
 ];
 
 /// The names of the bits in `flags`, joined by `|`; empty for 0.

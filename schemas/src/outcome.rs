@@ -98,11 +98,25 @@ pub struct FailureRecord {
     pub stage: Stage,
     /// Its shard.
     pub shard: Shard,
+    /// Digest of what it is made from.
+    pub inputs: Digest,
     /// The error, with its causes.
     pub error: String,
     /// How often it was tried.
     pub attempts: u32,
     /// The worker that gave up.
+    pub worker: String,
+}
+
+/// Left by a worker before it tries a task that was lost before: should the
+/// worker die of it, the next one knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossRecord {
+    /// [`crate::FORMAT_VERSION`] at the time of writing.
+    pub version: u32,
+    /// The task.
+    pub task: TaskId,
+    /// The worker.
     pub worker: String,
 }
 
@@ -113,10 +127,49 @@ pub struct StagePlan {
     pub version: u32,
     /// The stage.
     pub stage: Stage,
-    /// Digest over the upstream stages' data, the same for every task.
+    /// Digest over `data` and `sources`: the same for every task.
     pub inputs: Digest,
+    /// Digest over the upstream stages' data.
+    pub data: Digest,
+    /// What it takes from stages that may end with tasks that failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<Source>,
     /// The shards in order.
     pub shards: Vec<Shard>,
+}
+
+/// What a stage takes from an earlier one that may lack some of its shards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// The earlier stage.
+    pub stage: Stage,
+    /// Inputs of the plan by which it ran.
+    pub inputs: Digest,
+    /// Shards whose tasks failed.
+    pub missing: Vec<Shard>,
+}
+
+impl StagePlan {
+    /// Digest of what a stage is made from: that of the data, where no stage
+    /// before it may lack any.
+    #[must_use]
+    pub fn inputs_of(data: &Digest, sources: &[Source]) -> Digest {
+        if sources.is_empty() {
+            return data.clone();
+        }
+        let mut parts = vec![data.as_str().to_owned()];
+        for source in sources {
+            parts.push(format!("{} {}", source.stage, source.inputs.as_str()));
+            parts.extend(source.missing.iter().map(Shard::to_string));
+        }
+        Digest::of_parts(parts.iter().map(|part| part.as_bytes()))
+    }
+
+    /// What the stage takes from `stage`, if that may lack shards.
+    #[must_use]
+    pub fn source(&self, stage: Stage) -> Option<&Source> {
+        self.sources.iter().find(|source| source.stage == stage)
+    }
 }
 
 /// JSON with sorted keys and no spaces: the same value always gives the same

@@ -103,6 +103,13 @@ impl Stage {
         }
     }
 
+    /// Whether later stages go on without what its failed tasks would have
+    /// made, and say so galaxy by galaxy.
+    #[must_use]
+    pub fn may_lack(self) -> bool {
+        matches!(self, Self::Fit | Self::Reduce)
+    }
+
     /// The stages whose outcomes this one reads.
     #[must_use]
     pub fn needs(self) -> &'static [Self] {

@@ -11,7 +11,7 @@ use outshine_coordinator::{export, progress};
 use outshine_schemas::campaign::{Campaign, ResolvedCampaign};
 use outshine_schemas::task::{Class, Stage};
 use outshine_store::Store;
-use outshine_worker::runtime::{self, Settings, board::Board};
+use outshine_worker::runtime::{self, Kernel, Settings, board::Board};
 use outshine_worker::stages::Stages;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -117,6 +117,35 @@ pub async fn run_on(
     go(store, queue, campaign, workers, Stage::Catalogue).await
 }
 
+/// As [`run_here`], with another kernel than the science's own.
+///
+/// # Errors
+/// When the campaign cannot be stored; how it ended is in the value.
+pub async fn run_with(
+    store: &Store,
+    campaign: Campaign,
+    kernel: Arc<dyn Kernel>,
+) -> anyhow::Result<Ran> {
+    let queue: Arc<dyn TaskQueue> = Arc::new(MemoryQueue::new());
+    work(store, queue, campaign, settings("test", 2, kernel), Stage::Catalogue).await
+}
+
+/// Settings of a worker in this process.
+#[must_use]
+pub fn settings(name: &str, slots: usize, kernel: Arc<dyn Kernel>) -> Settings {
+    Settings {
+        name: name.to_owned(),
+        slots,
+        threads: slots,
+        patience: Duration::from_secs(30),
+        class: Class::Fit,
+        hang: runtime::HANG,
+        board: Board::default(),
+        consumers: runtime::Consumers::default(),
+        kernel,
+    }
+}
+
 async fn go(
     store: &Store,
     queue: Arc<dyn TaskQueue>,
@@ -124,18 +153,18 @@ async fn go(
     workers: usize,
     until: Stage,
 ) -> anyhow::Result<Ran> {
+    let settings = settings("test", workers, Arc::new(Stages::default()));
+    work(store, queue, campaign, settings, until).await
+}
+
+async fn work(
+    store: &Store,
+    queue: Arc<dyn TaskQueue>,
+    campaign: Campaign,
+    settings: Settings,
+    until: Stage,
+) -> anyhow::Result<Ran> {
     let campaign = prepare(store, campaign).await?;
-    let settings = Settings {
-        name: "test".to_owned(),
-        slots: workers,
-        threads: workers,
-        patience: Duration::from_secs(30),
-        class: Class::Fit,
-        hang: runtime::HANG,
-        board: Board::default(),
-        consumers: runtime::Consumers::default(),
-        kernel: Arc::new(Stages::default()),
-    };
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let worker = tokio::spawn(runtime::run(queue.clone(), store.clone(), settings, stopped));
     let pace = Pace { poll: Duration::from_millis(20), patience: Duration::from_secs(30), until };

@@ -6,8 +6,8 @@ use outshine_coordinator::progress;
 use outshine_coordinator::stage_graph::StageGraph;
 use outshine_schemas::codec;
 use outshine_schemas::task::{Class, Stage};
-use outshine_tests::campaigns::tiny;
-use outshine_worker::runtime::{self, Consumers, Settings, board::Board};
+use outshine_tests::campaigns::{settings, tiny};
+use outshine_worker::runtime::{self, Settings, board::Board};
 use outshine_worker::stages::Stages;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,17 +30,8 @@ async fn a_second_message_waits_for_the_first() -> anyhow::Result<()> {
     // The slot that has it in hand is this test.
     let board = Board::default();
     assert!(board.begin(&task.id));
-    let settings = Settings {
-        name: "twice".to_owned(),
-        slots: 2,
-        threads: 1,
-        class: Class::Fit,
-        patience: Duration::from_secs(10),
-        hang: runtime::HANG,
-        board: board.clone(),
-        consumers: Consumers::default(),
-        kernel: Arc::new(Stages::default()),
-    };
+    let settings =
+        Settings { board: board.clone(), ..settings("twice", 2, Arc::new(Stages::default())) };
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let worker = tokio::spawn(runtime::run(queue.clone(), store.clone(), settings, stopped));
     let layout = outshine_store::layout::Layout::new(&campaign.id());

@@ -6,7 +6,7 @@ use clap::Args;
 use outshine_broker::TaskQueue;
 use outshine_coordinator::run::{Pace, run};
 use outshine_coordinator::stage_graph::StageGraph;
-use outshine_coordinator::{export, metrics, summary, view};
+use outshine_coordinator::{export, failures, metrics, summary, view};
 use outshine_schemas::campaign::ResolvedCampaign;
 use outshine_schemas::task::{Class, Stage};
 use outshine_store::Store;
@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 /// As long as a worker's own.
 const HANG_SECONDS: u64 = 900;
 const PATIENCE_SECONDS: u64 = 300;
+/// Failed tasks that a run lists at its end.
+const FAILURES_LISTED: usize = 20;
 
 /// Arguments of `outshine run`.
 #[derive(Args)]
@@ -133,7 +135,26 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
     } else if whole {
         println!("`outshine catalogue export` copies catalogue, samples and model to a folder");
     }
-    Ok(())
+    lacking(&graph)
+}
+
+/// An error that says what a finished run had to do without, if anything.
+fn lacking(graph: &StageGraph) -> anyhow::Result<()> {
+    let count = graph.failures().count();
+    if count == 0 {
+        return Ok(());
+    }
+    for failure in graph.failures().take(FAILURES_LISTED) {
+        println!("failed: {}", failures::text(failure));
+    }
+    if count > FAILURES_LISTED {
+        println!("failed: and {} more", count - FAILURES_LISTED);
+    }
+    bail!(
+        "{count} tasks failed, and the rest was finished without them: galaxies that they touch \
+         have no mass and the flag TASK_FAILED. `outshine retry`, then the same command, tries \
+         them again"
+    )
 }
 
 #[cfg(feature = "local")]

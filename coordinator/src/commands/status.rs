@@ -2,6 +2,7 @@
 
 use super::Place;
 use clap::Args;
+use outshine_coordinator::failures;
 use outshine_coordinator::stage_graph::State;
 
 /// Arguments of `outshine status`.
@@ -19,15 +20,24 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
             State::Blocked(_) => "waits for earlier stages".to_owned(),
             State::Ready(_) => "ready".to_owned(),
             State::Running(r) => {
-                format!("{} of {} tasks done", r.done.len(), r.done.len() + r.pending.len())
+                let all = r.done.len() + r.pending.len() + r.failed.len();
+                format!("{} of {all} tasks done{}", r.done.len(), failed(r.failed.len()))
             }
             State::Complete(c) => {
                 let seconds: f64 = c.commits.iter().map(|r| r.seconds).sum();
-                format!("complete: {} tasks, {seconds:.1} task seconds", c.commits.len())
+                let (count, failed) = (c.commits.len(), failed(c.failures.len()));
+                format!("complete: {count} tasks, {seconds:.1} task seconds{failed}")
             }
             State::Failed(f) => format!("FAILED: {}", f.reason),
         };
         println!("{:>10}: {text}", stage.name());
     }
+    for failure in graph.failures() {
+        println!("failed: {}", failures::text(failure));
+    }
     Ok(())
+}
+
+fn failed(count: usize) -> String {
+    if count == 0 { String::new() } else { format!(", {count} failed") }
 }

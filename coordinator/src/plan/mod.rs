@@ -4,7 +4,7 @@
 use outshine_schemas::FORMAT_VERSION;
 use outshine_schemas::campaign::{Estimator, ResolvedCampaign};
 use outshine_schemas::digest::Digest;
-use outshine_schemas::outcome::{CommitRecord, StagePlan, chain};
+use outshine_schemas::outcome::{CommitRecord, FailureRecord, Source, StagePlan, chain};
 use outshine_schemas::task::{Shard, Stage, Task};
 
 /// Why a stage cannot be planned although all before it is complete.
@@ -22,8 +22,20 @@ pub enum PlanError {
     MissingFact(Stage, &'static str),
 }
 
-/// What the stages that a stage needs have left, in order of stage and shard.
-pub type Upstream<'a> = &'a dyn Fn(Stage) -> &'a [CommitRecord];
+/// What a stage that has ended has left.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// How it was cut.
+    pub plan: StagePlan,
+    /// Its commits, in order of shard.
+    pub commits: Vec<CommitRecord>,
+    /// Its tasks that failed, in order of shard; of most stages there are none,
+    /// see [`Stage::may_lack`].
+    pub failures: Vec<FailureRecord>,
+}
+
+/// The stages that have ended, of those that a stage needs.
+pub type Upstream<'a> = &'a dyn Fn(Stage) -> Option<&'a Ended>;
 
 /// Cuts `stage` into shards and fixes what it is made from.
 ///
@@ -36,8 +48,9 @@ pub fn stage(
 ) -> Result<StagePlan, PlanError> {
     let spec = &campaign.campaign;
     let whole = || vec![Shard { start: 0, end: 1 }];
+    let commits = |of: Stage| upstream(of).map_or(&[][..], |ended| &ended.commits);
     let fact = |of: Stage, name: &'static str| {
-        let commit = upstream(of).first();
+        let commit = commits(of).first();
         commit.and_then(|c| c.count(name)).ok_or(PlanError::MissingFact(of, name))
     };
     let shards = match stage {
@@ -48,22 +61,34 @@ pub fn stage(
         // The first span: its length is that of all that follow.
         Stage::Train => vec![Shard { start: 0, end: spec.execution.epochs_per_task }],
         Stage::Fit => {
-            check_calibration(campaign, upstream(Stage::Calibrate))?;
+            check_calibration(campaign, commits(Stage::Calibrate))?;
             Shard::cut(fact(Stage::Field, "blocks")?, spec.execution.blocks_per_task)
         }
         Stage::Reduce => {
             Shard::cut(fact(Stage::Field, "galaxies")?, spec.execution.galaxies_per_task)
         }
     };
-    let inputs = match stage {
+    let sources: Vec<Source> = stage
+        .needs()
+        .iter()
+        .filter(|need| need.may_lack())
+        .filter_map(|&need| Some(source(need, upstream(need)?)))
+        .collect();
+    let data = match stage {
         Stage::Field => {
             let tables = [&campaign.pixels, &campaign.sources, &campaign.redshifts];
             let digests = tables.into_iter().flatten();
             Digest::of_parts(digests.map(|d| d.as_str().as_bytes()))
         }
-        _ => chain(stage.needs().iter().flat_map(|&need| results(need, upstream(need)))),
+        _ => chain(stage.needs().iter().flat_map(|&need| results(need, commits(need)))),
     };
-    Ok(StagePlan { version: FORMAT_VERSION, stage, inputs, shards })
+    let inputs = StagePlan::inputs_of(&data, &sources);
+    Ok(StagePlan { version: FORMAT_VERSION, stage, inputs, data, sources, shards })
+}
+
+fn source(stage: Stage, ended: &Ended) -> Source {
+    let missing = ended.failures.iter().map(|failure| failure.shard).collect();
+    Source { stage, inputs: ended.plan.inputs.clone(), missing }
 }
 
 /// What later stages read of a complete stage: all of it, but of training the

@@ -5,9 +5,11 @@
 //!   campaign.json                             the campaign as first planned
 //!   inputs/<sha256>.parquet                   the user's tables, by content
 //!   plan/<stage>.json                         how a stage was cut
+//!   plan/<stage>-<inputs>.json                the same, where it may be made from more or less
 //!   commits/<stage>/<task id>.json            the proof that a task is done
 //!   data/<stage>/<task id>/<attempt>/<file>   what an attempt wrote; valid if a commit names it
 //!   failures/<stage>/<task id>.json           why a task will not be tried again
+//!   losses/<stage>/<task id>/<attempt>.json   a try of a task that was lost before
 //! ```
 
 use outshine_schemas::digest::Digest;
@@ -44,9 +46,27 @@ impl Layout {
         format!("{}/inputs/{sha256}.parquet", self.root)
     }
 
-    /// How a stage was cut.
-    pub fn plan(&self, stage: Stage) -> String {
-        format!("{}/plan/{stage}.json", self.root)
+    /// The folder of plans.
+    pub fn plans(&self) -> String {
+        format!("{}/plan", self.root)
+    }
+
+    /// The stage whose plan lies at `path`, if one does.
+    pub fn plan_of(&self, path: &str) -> Option<Stage> {
+        let name = path.strip_prefix(&self.plans())?.strip_prefix('/')?.strip_suffix(".json")?;
+        let name = name.split_once('-').map_or(name, |(stage, _)| stage);
+        Stage::ALL.into_iter().find(|stage| stage.name() == name)
+    }
+
+    /// How a stage was cut that is made from `inputs`. A campaign has one plan
+    /// of each stage, but for those that go on without what failed: these have
+    /// one for each set of what there was.
+    pub fn plan(&self, stage: Stage, inputs: &Digest) -> String {
+        if stage.needs().iter().any(|need| need.may_lack()) {
+            format!("{}/{stage}-{}.json", self.plans(), inputs.short())
+        } else {
+            format!("{}/{stage}.json", self.plans())
+        }
     }
 
     /// The folder of a stage's commit records.
@@ -79,6 +99,16 @@ impl Layout {
         format!("{}/failures/{stage}", self.root)
     }
 
+    /// The folder of the records of a stage's lost tasks.
+    pub fn stage_losses(&self, stage: Stage) -> String {
+        format!("{}/losses/{stage}", self.root)
+    }
+
+    /// The folder of the records of a lost task.
+    pub fn losses(&self, stage: Stage, task: &TaskId) -> String {
+        format!("{}/{task}", self.stage_losses(stage))
+    }
+
     /// The failure record of a task.
     pub fn failure(&self, stage: Stage, task: &TaskId) -> String {
         format!("{}/{task}.json", self.failures(stage))
@@ -99,7 +129,13 @@ mod tests {
         let root = "campaigns/field-ba7816bf8f01cfea";
         assert_eq!(layout.root(), root);
         assert_eq!(layout.campaign(), format!("{root}/campaign.json"));
-        assert_eq!(layout.plan(Stage::Train), format!("{root}/plan/train.json"));
+        assert_eq!(layout.plan(Stage::Train, &digest), format!("{root}/plan/train.json"));
+        let reduce = format!("{root}/plan/reduce-ba7816bf8f01cfea.json");
+        assert_eq!(layout.plan(Stage::Reduce, &digest), reduce);
+        for stage in Stage::ALL {
+            assert_eq!(layout.plan_of(&layout.plan(stage, &digest)), Some(stage));
+        }
+        assert_eq!(layout.plan_of(&layout.campaign()), None);
         assert_eq!(layout.input(&digest), format!("{root}/inputs/{digest}.parquet"));
         assert_eq!(layout.commit(Stage::Fit, &task), format!("{root}/commits/fit/{task}.json"));
         assert_eq!(layout.failure(Stage::Fit, &task), format!("{root}/failures/fit/{task}.json"));

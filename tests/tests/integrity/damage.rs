@@ -38,7 +38,7 @@ async fn a_flipped_bit_in_any_kind_of_object_is_found() -> anyhow::Result<()> {
     let whole = Copy::new().await?;
     let mut paths = vec![whole.layout.campaign()];
     for stage in STAGES {
-        paths.push(whole.layout.plan(stage));
+        paths.push(whole.first("plan", &format!("/plan/{stage}"))?);
         paths.push(whole.first(&format!("commits/{stage}"), "")?);
         paths.push(whole.first(&format!("data/{stage}"), "")?);
     }
@@ -129,7 +129,7 @@ async fn missing_and_cut_objects_are_named_with_what_they_touch() -> anyhow::Res
     let gone = copy.first("data/fit", "samples")?;
     let cut = copy.first("data/reduce", "")?;
     let commit = copy.first("commits/simulate", "")?;
-    let plan = copy.layout.plan(Stage::Calibrate);
+    let plan = copy.first("plan", "/plan/calibrate")?;
     for path in [&gone, &commit, &plan] {
         copy.remove(path)?;
     }

@@ -53,7 +53,7 @@ async fn damaged_records_and_plans_are_mended_by_the_command() -> anyhow::Result
         copy.flip_after(&copy.first(&format!("commits/{stage}"), "")?, "\"inputs\": \"")?;
     }
     for stage in STAGES {
-        copy.flip(&copy.layout.plan(stage))?;
+        copy.flip(&copy.first("plan", &format!("/plan/{stage}"))?)?;
     }
     let verify = ["verify", &file, "--store", &copy.url()];
     let error = outshine_error(&verify, &[])?;
@@ -88,8 +88,8 @@ async fn damage_that_failed_a_later_stage_is_mended_by_verify_and_retry() -> any
     let damaged = copy.first("data/fit", "blocks.parquet")?;
     copy.flip(&damaged)?;
     let ran = run_here(&copy.store, tiny(&[])?, 2).await?;
-    let error = ran.result.err().map(|error| error.to_string()).unwrap_or_default();
-    assert!(error.contains(&damaged), "{error}");
+    let failed: Vec<String> = ran.graph()?.failures().map(failures::text).collect();
+    assert!(!failed.is_empty() && failed.iter().all(|f| f.contains(&damaged)), "{failed:?}");
 
     let file = campaign_file(copy.folder.path())?;
     let said = outshine_ok(&["verify", &file, "--store", &copy.url(), "--mend"], &[])?;

@@ -6,7 +6,7 @@ use crate::stages::{RetryClass, StageError};
 use outshine_observe::names;
 use outshine_schemas::campaign::ResolvedCampaign;
 use outshine_schemas::codec::{self, CodecError};
-use outshine_schemas::outcome::FailureRecord;
+use outshine_schemas::outcome::{FailureRecord, LossRecord};
 use outshine_schemas::task::Task;
 use outshine_schemas::{CODE_VERSION, FORMAT_VERSION, SCIENCE_VERSION};
 use outshine_store::commit::{self, Draft, NewFile};
@@ -14,11 +14,14 @@ use outshine_store::layout::Layout;
 use outshine_store::{PutNew, Store};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use tokio::time::Instant;
 
 /// Between two looks at whether another slot has done the same task.
 const SECOND_LOOK: Duration = Duration::from_millis(200);
+
+/// A message that came back this often may have killed its workers.
+const SUSPECT: u32 = 2;
 
 /// How a message ended.
 #[derive(Debug)]
@@ -55,6 +58,24 @@ fn counted(stage: &'static str, verdict: Verdict) -> Verdict {
     verdict
 }
 
+/// The right to work in this process.
+enum Room {
+    /// Beside other tasks.
+    Shared { _guard: OwnedRwLockReadGuard<()> },
+    /// With nothing else at work, so that no other task dies along.
+    Alone { _guard: OwnedRwLockWriteGuard<()> },
+}
+
+impl Room {
+    async fn enter(room: &Arc<RwLock<()>>, alone: bool) -> Self {
+        if alone {
+            Self::Alone { _guard: room.clone().write_owned().await }
+        } else {
+            Self::Shared { _guard: room.clone().read_owned().await }
+        }
+    }
+}
+
 /// The campaign that a worker works for: one copy for all of its slots.
 #[derive(Clone, Default)]
 pub struct Loaded(Arc<Mutex<Option<Arc<ResolvedCampaign>>>>);
@@ -73,6 +94,8 @@ pub struct Executor {
     pub kernel: Arc<dyn Kernel>,
     /// The campaign they belong to.
     pub loaded: Loaded,
+    /// Held by the tasks at work in the process: shared, but by a suspect alone.
+    pub room: Arc<RwLock<()>>,
 }
 
 impl Executor {
@@ -83,12 +106,14 @@ impl Executor {
             Ok(task) => task,
             Err(error) => return counted("unknown", Verdict::Unreadable(error)),
         };
+        let suspect = redeliveries >= SUSPECT;
+        let _room = Room::enter(&self.room, suspect).await;
         // Another slot may be at it: this message, a second one, waits for the
         // outcome. The watchdog bounds the wait.
         while !self.board.begin(&task.id) {
             tokio::time::sleep(SECOND_LOOK).await;
         }
-        let verdict = match self.attempt(&task).await {
+        let verdict = match self.attempt(&task, suspect).await {
             Ok(()) => Verdict::Done,
             Err(error) => self.judge(&task, &error, redeliveries + 1).await,
         };
@@ -96,13 +121,16 @@ impl Executor {
         counted(task.stage.name(), verdict)
     }
 
-    async fn attempt(&mut self, task: &Task) -> Result<(), StageError> {
+    async fn attempt(&mut self, task: &Task, suspect: bool) -> Result<(), StageError> {
         let path = Layout::new(&task.campaign).commit(task.stage, &task.id);
         if self.store.exists(&path).await? {
             tracing::debug!(task = %task.id, stage = %task.stage, "committed already");
             return Ok(());
         }
         let campaign = self.load(task).await?;
+        if suspect {
+            self.note_loss(task, campaign.campaign.execution.max_losses).await?;
+        }
         let started = Instant::now();
         tracing::info!(task = %task.id, stage = %task.stage, shard = %task.shard, "start");
         let assignment = Assignment {
@@ -135,7 +163,48 @@ impl Executor {
             task = %task.id, stage = %task.stage, seconds = kept.seconds, winner = %kept.worker,
             "committed"
         );
+        if suspect {
+            self.forget_losses(task).await;
+        }
         Ok(())
+    }
+
+    /// Writes down that a task which was lost before is tried once more; gives
+    /// it up where that was written `limit` times.
+    async fn note_loss(&self, task: &Task, limit: u32) -> Result<(), StageError> {
+        let folder = Layout::new(&task.campaign).losses(task.stage, &task.id);
+        let mut workers = Vec::new();
+        for entry in self.store.list(&folder).await? {
+            let record: Option<LossRecord> = self.store.get_json(&entry.path).await?;
+            workers.extend(record.map(|record| record.worker));
+        }
+        if workers.len() >= limit as usize {
+            return Err(StageError::Permanent(format!(
+                "it was lost {} times while its worker did nothing else, and may kill its workers \
+                 (too little memory?); see the logs of {}",
+                workers.len(),
+                workers.join(", ")
+            )));
+        }
+        let record = LossRecord {
+            version: FORMAT_VERSION,
+            task: task.id.clone(),
+            worker: self.worker.clone(),
+        };
+        let path = format!("{folder}/{}.json", uuid::Uuid::new_v4());
+        tracing::warn!(task = %task.id, stage = %task.stage, "lost before: tried alone");
+        Ok(self.store.put_json(&path, &record).await?)
+    }
+
+    /// Removes what [`Executor::note_loss`] wrote of a task that is done. What
+    /// stays is rubbish, not an error.
+    async fn forget_losses(&self, task: &Task) {
+        let folder = Layout::new(&task.campaign).losses(task.stage, &task.id);
+        for entry in self.store.list(&folder).await.unwrap_or_default() {
+            if let Err(error) = self.store.delete(&entry.path).await {
+                tracing::debug!(path = %entry.path, %error, "the record of a lost task stays");
+            }
+        }
     }
 
     async fn load(&self, task: &Task) -> Result<Arc<ResolvedCampaign>, StageError> {
@@ -179,6 +248,7 @@ impl Executor {
             task: task.id.clone(),
             stage: task.stage,
             shard: task.shard,
+            inputs: task.inputs.clone(),
             error: report.clone(),
             attempts,
             worker: self.worker.clone(),

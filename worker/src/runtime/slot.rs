@@ -82,6 +82,7 @@ pub async fn run(
     stop: watch::Receiver<bool>,
 ) -> Result<(), WorkerError> {
     let loaded = Loaded::default();
+    let room = Arc::default();
     // Dropped, their deliveries go back to the queue.
     let mut slots = JoinSet::new();
     for i in 0..settings.slots {
@@ -92,6 +93,7 @@ pub async fn run(
             board: settings.board.clone(),
             kernel: settings.kernel.clone(),
             loaded: loaded.clone(),
+            room: Arc::clone(&room),
         };
         slots.spawn(slot(queue.clone(), executor, settings.clone(), stop.clone()));
     }

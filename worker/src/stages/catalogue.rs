@@ -7,8 +7,9 @@ use arrow::array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray, UInt
 use outshine_catalogue::interval::Interval;
 use outshine_catalogue::validation::{Case, Scores, scores};
 use outshine_schemas::tables::{catalogue, validation};
-use outshine_schemas::task::Stage;
+use outshine_schemas::task::{Shard, Stage};
 use outshine_store::{Table, parquet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The catalogue.
@@ -18,11 +19,15 @@ pub const VALIDATION: &str = "validation.parquet";
 
 pub async fn run(job: &Job) -> Result<Outcome, StageError> {
     upstream::check_inputs(job).await?;
-    let mut rows: Vec<RecordBatch> = Vec::new();
+    let mut rows: BTreeMap<Shard, Vec<RecordBatch>> = BTreeMap::new();
     for commit in upstream::commits_over(job, Stage::Reduce, None).await? {
         let bytes = upstream::file(job, &commit, reduce::ROWS).await?;
-        rows.extend_from_slice(parquet::decode(reduce::ROWS, bytes, None)?.batches());
+        let table = parquet::decode(reduce::ROWS, bytes, None)?;
+        rows.insert(commit.shard, table.batches().to_vec());
     }
+    let missing = upstream::missing(job, Stage::Reduce).await?;
+    rows.extend(reduce::rows_of_failed(job, &missing).await?);
+    let rows: Vec<RecordBatch> = rows.into_values().flatten().collect();
     let mut cases: Vec<Vec<Case>> = Vec::new();
     if job.science.mock.is_some() {
         let names = job.science.reported;
@@ -53,7 +58,7 @@ fn join(job: &Job, rows: &[RecordBatch], pixels: &[Vec<Case>]) -> Result<Outcome
     if pixels.is_empty() {
         return Ok(outcome);
     }
-    let galaxies = Table::new(CATALOGUE, schema, rows, std::collections::BTreeMap::new());
+    let galaxies = Table::new(CATALOGUE, schema, rows, BTreeMap::new());
     let mut table_rows: Vec<(&str, &str, Scores)> = Vec::new();
     for (column, name) in job.science.reported.iter().enumerate() {
         table_rows.push(("pixel", name, scores(&pixels[column])));

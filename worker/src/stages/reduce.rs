@@ -6,7 +6,9 @@ use super::field::GALAXIES;
 use super::redshifts::{self, Distributions, Redshifts};
 use super::typical::{Limits, Typical};
 use super::{Job, Outcome, StageError, compute, fit, model, table, upstream};
-use arrow::array::{Array, ArrayRef, Float64Array, Int64Array, StringArray, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, UInt32Array,
+};
 use arrow::datatypes::UInt32Type;
 use outshine_catalogue::integrated;
 use outshine_catalogue::interval::{Interval, rank};
@@ -18,6 +20,7 @@ use outshine_schemas::flags;
 use outshine_schemas::tables::catalogue;
 use outshine_schemas::task::{Shard, Stage};
 use outshine_store::{Table, parquet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The rows of some galaxies.
@@ -31,6 +34,8 @@ struct Galaxy {
     y: f64,
     pixels: u32,
     blocks: Shard,
+    /// Whether a task that some of its blocks belong to has failed.
+    failed: bool,
 }
 
 /// One quantity of a galaxy.
@@ -82,7 +87,13 @@ pub async fn run(job: &Job) -> Result<Outcome, StageError> {
     let field = upstream::commits_over(job, Stage::Field, None).await?.remove(0);
     let file = upstream::file(job, &field, GALAXIES).await?;
     let table = parquet::decode(GALAXIES, file, None)?;
-    let galaxies = galaxies(job, &table)?;
+    let mut galaxies = galaxies(job.task.shard, &table)?;
+    for shard in upstream::missing(job, Stage::Fit).await? {
+        for galaxy in &mut galaxies {
+            let Shard { start, end } = galaxy.blocks;
+            galaxy.failed |= shard.start < end && start < shard.end;
+        }
+    }
     let limits = Limits::load(job).await?;
     let first = galaxies.first().map_or(0, |g| g.blocks.start);
     let last = galaxies.last().map_or(0, |g| g.blocks.end);
@@ -106,7 +117,30 @@ pub async fn run(job: &Job) -> Result<Outcome, StageError> {
     .await
 }
 
-fn galaxies(job: &Job, table: &Table) -> Result<Vec<Galaxy>, StageError> {
+/// The rows of galaxies whose own task has failed: no masses, but a flag.
+pub async fn rows_of_failed(
+    job: &Job,
+    shards: &[Shard],
+) -> Result<BTreeMap<Shard, Vec<RecordBatch>>, StageError> {
+    if shards.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let trained = model::load(job).await?;
+    let field = upstream::commits_over(job, Stage::Field, None).await?.remove(0);
+    let file = upstream::file(job, &field, GALAXIES).await?;
+    let table = parquet::decode(GALAXIES, file, None)?;
+    let row =
+        || Row { used: 0, bands: 0, quantities: Default::default(), flags: flags::TASK_FAILED };
+    let batch = |&shard: &Shard| {
+        let galaxies = galaxies(shard, &table)?;
+        let rows: Vec<Row> = galaxies.iter().map(|_| row()).collect();
+        let columns = columns(&trained, &galaxies, &Redshifts::default(), &rows);
+        Ok((shard, vec![RecordBatch::try_new(Arc::new(catalogue()), columns)?]))
+    };
+    shards.iter().map(batch).collect()
+}
+
+fn galaxies(shard: Shard, table: &Table) -> Result<Vec<Galaxy>, StageError> {
     let mut galaxies = Vec::new();
     let id = table.int64("galaxy_id")?;
     let redshift = table.float64("redshift")?;
@@ -124,9 +158,10 @@ fn galaxies(job: &Job, table: &Table) -> Result<Vec<Galaxy>, StageError> {
             y: y.value(row),
             pixels: pixels.value(row),
             blocks: Shard { start, end: start + u64::from(count.value(row)) },
+            failed: false,
         });
     }
-    let Shard { start, end } = job.task.shard;
+    let Shard { start, end } = shard;
     if end > galaxies.len() as u64 {
         let have = galaxies.len();
         return Err(StageError::Permanent(format!("galaxies {start}..{end} asked, {have} there")));
@@ -150,15 +185,30 @@ fn reduce(
     for galaxy in galaxies {
         rows.push(row(job, &mut drawer, (&mut typical, limits), galaxy, unknown, all)?);
     }
+    let columns = columns(trained, galaxies, &unknown.redshifts, &rows);
+    let about = &job.science.provenance;
+    let (bytes, count) = table::encode("catalogue/2", catalogue(), columns, about)?;
+    let mut outcome = Outcome::default();
+    outcome.file(ROWS, bytes, count);
+    outcome.fact("galaxies", count);
+    Ok(outcome)
+}
+
+fn columns(
+    trained: &model::Trained,
+    galaxies: &[Galaxy],
+    redshifts: &Redshifts,
+    rows: &[Row],
+) -> Vec<ArrayRef> {
     let digest = trained.digest.as_str();
     let mut columns: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from_iter_values(galaxies.iter().map(|g| g.galaxy_id))),
         Arc::new(Float64Array::from_iter_values(galaxies.iter().map(|g| g.x))),
         Arc::new(Float64Array::from_iter_values(galaxies.iter().map(|g| g.y))),
         Arc::new(Float64Array::from_iter(galaxies.iter().map(|g| g.redshift))),
-        fitted_redshift(galaxies, &unknown.redshifts, |i| i.p16),
-        fitted_redshift(galaxies, &unknown.redshifts, |i| i.p50),
-        fitted_redshift(galaxies, &unknown.redshifts, |i| i.p84),
+        fitted_redshift(galaxies, redshifts, |i| i.p16),
+        fitted_redshift(galaxies, redshifts, |i| i.p50),
+        fitted_redshift(galaxies, redshifts, |i| i.p84),
         Arc::new(UInt32Array::from_iter_values(galaxies.iter().map(|g| g.pixels))),
         Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.used))),
         Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.bands))),
@@ -181,12 +231,7 @@ fn reduce(
     }
     columns.push(Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.flags))));
     columns.push(Arc::new(StringArray::from_iter_values(rows.iter().map(|_| digest))));
-    let about = &job.science.provenance;
-    let (bytes, count) = table::encode("catalogue/2", catalogue(), columns, about)?;
-    let mut outcome = Outcome::default();
-    outcome.file(ROWS, bytes, count);
-    outcome.fact("galaxies", count);
-    Ok(outcome)
+    columns
 }
 
 /// A quantile of the redshifts of the galaxies where none is known.
@@ -222,6 +267,11 @@ fn row(
         }
         whole.add_block(block);
     }
+    let mut quantities = [Quantity::default(); 3];
+    if galaxy.failed {
+        let bits = unknown.flags(galaxy, job.science.prior.redshift_range()) | flags::TASK_FAILED;
+        return Ok(Row { used: whole.used, bands: 0, quantities, flags: bits });
+    }
     if whole.available != galaxy.pixels {
         return Err(StageError::Permanent(format!(
             "galaxy {} has {} pixels, its blocks hold {}",
@@ -233,7 +283,6 @@ fn row(
     if whole.used < whole.available {
         bits |= flags::PIXELS_LEFT_OUT;
     }
-    let mut quantities = [Quantity::default(); 3];
     if whole.used == 0 {
         bits |= flags::NO_FITTED_PIXELS;
         return Ok(Row { used: 0, bands: 0, quantities, flags: bits });

@@ -3,6 +3,7 @@
 use super::StageError;
 use crate::runtime::Assignment;
 use bytes::Bytes;
+use outshine_schemas::digest::Digest;
 use outshine_schemas::ids::TaskId;
 use outshine_schemas::outcome::{CommitRecord, StagePlan};
 use outshine_schemas::task::{Shard, Stage};
@@ -14,18 +15,23 @@ pub fn layout(job: &Assignment) -> Layout {
     Layout::new(&job.task.campaign)
 }
 
-/// The plan of a stage.
-pub async fn plan(job: &Assignment, stage: Stage) -> Result<StagePlan, StageError> {
-    let path = layout(job).plan(stage);
+/// The plan of a stage that is made from `inputs`.
+async fn plan(job: &Assignment, stage: Stage, inputs: &Digest) -> Result<StagePlan, StageError> {
+    let path = layout(job).plan(stage, inputs);
     let bytes = job.store.get(&path).await?;
     serde_json::from_slice(&bytes)
         .map_err(|e| StageError::Permanent(format!("{path}: not a plan: {e}")))
 }
 
+/// The plan that the task belongs to.
+async fn own_plan(job: &Assignment) -> Result<StagePlan, StageError> {
+    plan(job, job.task.stage, &job.task.inputs).await
+}
+
 /// Refuses a task that belongs to another plan than the stored one, as a
 /// message left over from other inputs would.
 pub async fn check_inputs(job: &Assignment) -> Result<(), StageError> {
-    let plan = plan(job, job.task.stage).await?;
+    let plan = own_plan(job).await?;
     if job.task.stage != Stage::Train && plan.inputs != job.task.inputs {
         return Err(StageError::Permanent(format!(
             "the message asks for inputs {}, the plan of stage {} for {}: a message of another run",
@@ -35,6 +41,25 @@ pub async fn check_inputs(job: &Assignment) -> Result<(), StageError> {
         )));
     }
     Ok(())
+}
+
+/// The plan of an earlier stage, and the shards that it lacks. A stage that
+/// lacks none has one plan, whatever its inputs.
+async fn source(job: &Assignment, stage: Stage) -> Result<(StagePlan, Vec<Shard>), StageError> {
+    if !stage.may_lack() {
+        return Ok((plan(job, stage, &job.task.inputs).await?, Vec::new()));
+    }
+    let own = own_plan(job).await?;
+    let source = own.source(stage).ok_or_else(|| {
+        StageError::Permanent(format!("the plan of stage {} knows no stage {stage}", own.stage))
+    })?;
+    Ok((plan(job, stage, &source.inputs).await?, source.missing.clone()))
+}
+
+/// Shards of an earlier stage whose tasks have failed, and that this stage goes
+/// on without.
+pub async fn missing(job: &Assignment, stage: Stage) -> Result<Vec<Shard>, StageError> {
+    Ok(source(job, stage).await?.1)
 }
 
 /// The commit of one shard of a planned stage.
@@ -50,15 +75,16 @@ pub async fn committed(
     })
 }
 
-/// The commits of all shards of a planned stage that overlap `range`, in order.
+/// The commits of all shards of a planned stage that overlap `range`, in order,
+/// but for those that are [`missing`].
 pub async fn commits_over(
     job: &Assignment,
     stage: Stage,
     range: Option<Shard>,
 ) -> Result<Vec<CommitRecord>, StageError> {
-    let plan = plan(job, stage).await?;
+    let (plan, missing) = source(job, stage).await?;
     let mut records = Vec::new();
-    for &shard in &plan.shards {
+    for &shard in plan.shards.iter().filter(|shard| !missing.contains(shard)) {
         if range.is_none_or(|r| shard.start < r.end && r.start < shard.end) {
             records.push(committed(job, &plan, shard).await?);
         }

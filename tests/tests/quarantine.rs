@@ -1,0 +1,209 @@
+//! Tasks that fail for good, and tasks that kill their workers: the campaign
+//! finishes the rest, says what it lacks, and is made whole by a retry.
+
+use anyhow::{Context, ensure};
+use arrow::array::{Array, UInt32Array};
+use arrow::datatypes::UInt32Type;
+use async_trait::async_trait;
+use outshine_broker::{MemoryQueue, TaskQueue};
+use outshine_coordinator::run::{Pace, run};
+use outshine_coordinator::stage_graph::StageGraph;
+use outshine_coordinator::view::Silent;
+use outshine_coordinator::{failures, prepare, verify};
+use outshine_schemas::flags;
+use outshine_schemas::task::{Class, Stage};
+use outshine_store::{Store, Table, parquet};
+use outshine_tests::campaigns::{differences, products, run_here, run_with, settings, tiny};
+use outshine_worker::runtime::{self, Assignment, Kernel};
+use outshine_worker::stages::{Outcome, StageError, Stages};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+const SETTINGS: [&str; 2] = ["execution.blocks_per_task=1", "execution.galaxies_per_task=2"];
+
+/// The science, but for a few tasks that fail: (stage, start of the shard).
+struct Failing {
+    science: Stages,
+    tasks: Vec<(Stage, u64)>,
+}
+
+#[async_trait]
+impl Kernel for Failing {
+    async fn run(&self, assignment: Assignment) -> Result<Outcome, StageError> {
+        let task = &assignment.task;
+        if self.tasks.contains(&(task.stage, task.shard.start)) {
+            return Err(StageError::Permanent("a bad pixel of the test".to_owned()));
+        }
+        self.science.run(assignment).await
+    }
+}
+
+async fn catalogue(store: &Store, graph: &StageGraph) -> anyhow::Result<Table> {
+    let commit = graph.commits(Stage::Catalogue).first().context("a catalogue")?;
+    let file = commit.file("catalogue.parquet").context("its file")?;
+    let bytes = outshine_store::commit::read_file(store, file).await?;
+    Ok(parquet::decode("catalogue.parquet", bytes, None)?)
+}
+
+/// Galaxies of the mock whose blocks overlap a block.
+async fn galaxies_of_block(
+    store: &Store,
+    graph: &StageGraph,
+    block: u32,
+) -> anyhow::Result<BTreeSet<i64>> {
+    let commit = graph.commits(Stage::Field).first().context("a field")?;
+    let file = commit.file("galaxies.parquet").context("its galaxies")?;
+    let bytes = outshine_store::commit::read_file(store, file).await?;
+    let table = parquet::decode("galaxies.parquet", bytes, None)?;
+    let id = table.int64("galaxy_id")?;
+    let first = table.number::<UInt32Type>("first_block")?;
+    let count = table.number::<UInt32Type>("blocks")?;
+    let has =
+        |row: &usize| (first.value(*row)..first.value(*row) + count.value(*row)).contains(&block);
+    Ok((0..table.rows()).filter(has).map(|row| id.value(row)).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rest_is_finished_and_a_retry_makes_it_whole() -> anyhow::Result<()> {
+    let whole = outshine_store::open("memory:").await?;
+    let reference = run_here(&whole, tiny(&SETTINGS)?, 2).await?.graph()?;
+    let store = outshine_store::open("memory:").await?;
+    let tasks = vec![(Stage::Fit, 1), (Stage::Reduce, 4)];
+    let kernel = Arc::new(Failing { science: Stages::default(), tasks });
+    let ran = run_with(&store, tiny(&SETTINGS)?, kernel).await?;
+    let campaign = ran.campaign.clone();
+    let graph = ran.graph()?;
+
+    // What is lacking is said, task by task.
+    let failed: Vec<_> = graph.failures().map(|f| (f.stage, f.shard.start)).collect();
+    assert_eq!(failed, [(Stage::Fit, 1), (Stage::Reduce, 4)]);
+    assert!(graph.failures().all(|f| failures::text(f).contains("a bad pixel of the test")));
+
+    // The galaxies that it touches have the flag and no mass; the rows of all
+    // others are those of a whole campaign.
+    let (lacking, all) = (catalogue(&store, &graph).await?, catalogue(&whole, &reference).await?);
+    assert_eq!(lacking.rows(), all.rows());
+    let ids = all.int64("galaxy_id")?;
+    assert_eq!(lacking.int64("galaxy_id")?, ids, "rows keep their order");
+    let mut touched = galaxies_of_block(&whole, &reference, 1).await?;
+    touched.extend([ids.value(4), ids.value(5)]);
+    assert!(touched.len() < all.rows(), "nothing would be left to compare");
+    let bits: UInt32Array = lacking.number::<UInt32Type>("flags")?;
+    let mass = lacking.float64("log_mass_stellar_resolved_p50")?;
+    for row in 0..all.rows() {
+        let hit = touched.contains(&ids.value(row));
+        assert_eq!(bits.value(row) & flags::TASK_FAILED != 0, hit, "galaxy {}", ids.value(row));
+        assert_eq!(mass.is_null(row), hit, "galaxy {}", ids.value(row));
+        if !hit {
+            for (a, b) in lacking.batches()[0].columns().iter().zip(all.batches()[0].columns()) {
+                assert_eq!(a.slice(row, 1).to_data(), b.slice(row, 1).to_data());
+            }
+        }
+    }
+
+    // Running again changes nothing; verify calls nothing damaged.
+    let again = run_here(&store, tiny(&SETTINGS)?, 2).await?.graph()?;
+    assert_eq!(again.failures().count(), 2);
+    let report = verify::verify(&store, &campaign, &mut |_| {}).await?;
+    assert_eq!(report.damage().count(), 0, "{:?}", report.findings);
+    assert_eq!(report.waiting, 0);
+
+    // A retry makes it the campaign that was never disturbed, byte for byte.
+    assert_eq!(failures::forget(&store, &campaign.id()).await?, 2);
+    let mended = run_here(&store, tiny(&SETTINGS)?, 2).await?.graph()?;
+    assert_eq!(mended.failures().count(), 0);
+    let (a, b) = (products(&store, &mended).await?, products(&whole, &reference).await?);
+    assert_eq!(differences(&a, &b), Vec::<String>::new());
+    let report = verify::verify(&store, &campaign, &mut |_| {}).await?;
+    assert_eq!(report.damage().count(), 0, "{:?}", report.findings);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_before_fit_stops_the_campaign_with_its_reason() -> anyhow::Result<()> {
+    let store = outshine_store::open("memory:").await?;
+    let kernel = Failing { science: Stages::default(), tasks: vec![(Stage::Field, 0)] };
+    let ran = run_with(&store, tiny(&SETTINGS)?, Arc::new(kernel)).await?;
+    let error = ran.result.err().context("it failed")?.to_string();
+    assert!(error.contains("a bad pixel of the test"), "{error}");
+    Ok(())
+}
+
+/// The science, but for one task that kills the process.
+struct Poison {
+    science: Stages,
+    start: u64,
+    deaths: AtomicU32,
+    /// Deaths while another task was at work.
+    shared: AtomicU32,
+    at_work: AtomicU32,
+    death: Notify,
+}
+
+#[async_trait]
+impl Kernel for Poison {
+    async fn run(&self, assignment: Assignment) -> Result<Outcome, StageError> {
+        let task = &assignment.task;
+        if (task.stage, task.shard.start) == (Stage::Fit, self.start) {
+            if self.at_work.load(Ordering::SeqCst) > 0 {
+                self.shared.fetch_add(1, Ordering::SeqCst);
+            }
+            self.deaths.fetch_add(1, Ordering::SeqCst);
+            self.death.notify_one();
+            // The process dies: nothing comes back.
+            return std::future::pending().await;
+        }
+        self.at_work.fetch_add(1, Ordering::SeqCst);
+        let result = self.science.run(assignment).await;
+        self.at_work.fetch_sub(1, Ordering::SeqCst);
+        result
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_kills_its_workers_is_given_up_alone() -> anyhow::Result<()> {
+    let store = outshine_store::open("memory:").await?;
+    let queue: Arc<dyn TaskQueue> = Arc::new(MemoryQueue::new());
+    let campaign = prepare::prepare(&store, tiny(&SETTINGS)?).await?;
+    let kernel = Arc::new(Poison {
+        science: Stages::default(),
+        start: 1,
+        deaths: AtomicU32::new(0),
+        shared: AtomicU32::new(0),
+        at_work: AtomicU32::new(0),
+        death: Notify::new(),
+    });
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let (q, s, k) = (queue.clone(), store.clone(), kernel.clone());
+    // A process of two slots, started again whenever it dies.
+    let supervisor = tokio::spawn(async move {
+        for life in 0..100 {
+            let settings = settings(&format!("life-{life}"), 2, k.clone());
+            tokio::select! {
+                ended = runtime::run(q.clone(), s.clone(), settings, stopped.clone()) => return ended,
+                () = k.death.notified() => k.at_work.store(0, Ordering::SeqCst),
+            }
+        }
+        Ok(())
+    });
+    let pace = Pace {
+        poll: Duration::from_millis(20),
+        patience: Duration::from_secs(30),
+        until: Stage::Catalogue,
+    };
+    let graph = run(&store, queue.clone(), &[], &campaign, pace, &mut Silent).await?;
+    stop.send(true)?;
+    supervisor.await??;
+    let failed: Vec<_> = graph.failures().map(|f| (f.stage, f.shard.start)).collect();
+    assert_eq!(failed, [(Stage::Fit, 1)], "the poison, and no neighbour");
+    let error = &graph.failures().next().context("one")?.error;
+    assert!(error.contains("lost 3 times") && error.contains("life-"), "{error}");
+    // Twice in company, before it was suspected, then three times alone.
+    assert_eq!(kernel.deaths.load(Ordering::SeqCst), 5);
+    assert!(kernel.shared.load(Ordering::SeqCst) <= 2);
+    ensure!(queue.dead_letter_depth(&Class::Fit.queue()).await? == 1, "the message is kept");
+    Ok(())
+}
