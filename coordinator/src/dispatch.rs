@@ -2,11 +2,12 @@
 //! more than a window of messages at a time, so that restarts of coordinators
 //! do not multiply messages and a lost queue costs one window.
 
+use crate::stage_graph::StageGraph;
 use outshine_broker::{BrokerError, TaskQueue};
 use outshine_schemas::campaign::Execution;
 use outshine_schemas::codec;
 use outshine_schemas::ids::TaskId;
-use outshine_schemas::task::{Stage, Task};
+use outshine_schemas::task::{Shard, Stage, Task};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +44,7 @@ pub struct Dispatch {
     window: u64,
     stall: Duration,
     max_republish: u32,
-    published: BTreeMap<TaskId, Sent>,
+    published: BTreeMap<(Stage, Shard), Sent>,
     last_progress: Instant,
     /// Since when the queue is seen empty with nothing left to publish.
     empty_since: Option<Instant>,
@@ -51,8 +52,8 @@ pub struct Dispatch {
 }
 
 /// What was published of a task.
-#[derive(Clone, Copy, Default)]
 struct Sent {
+    task: Task,
     /// How often, because it was new or had vanished.
     times: u32,
     /// Whether once more, because it took much longer than others.
@@ -91,30 +92,38 @@ impl Dispatch {
         self.empty_since = None;
     }
 
-    /// Tops the queue up from `pending`; returns how many messages were sent.
-    /// `slowest`: what the slowest committed task of a stage took, if one is.
+    /// The tasks that were published and have not ended.
+    #[must_use]
+    pub fn published(&self) -> Vec<Task> {
+        self.published.values().map(|sent| sent.task.clone()).collect()
+    }
+
+    /// Tops the queue up from the tasks that are `pending`, in order; returns how
+    /// many messages were sent. `graph` knows which tasks still wait, and what
+    /// others of a stage took.
     ///
     /// # Errors
     /// [`DispatchError`]. After a broker error the call can be repeated.
     pub async fn top_up(
         &mut self,
-        pending: &[&Task],
-        slowest: &dyn Fn(Stage) -> Option<Duration>,
+        pending: &mut (dyn Iterator<Item = Task> + Send),
+        graph: &StageGraph,
     ) -> Result<usize, DispatchError> {
-        self.published.retain(|id, _| pending.iter().any(|t| t.id == *id));
+        self.published.retain(|_, sent| graph.is_pending(&sent.task));
         // From the start, so that whatever scales workers by its length finds it.
         if !self.declared {
             self.queue.declare(&self.name).await?;
             self.declared = true;
         }
-        let mut fresh: Vec<&Task> =
-            pending.iter().copied().filter(|t| !self.published.contains_key(&t.id)).collect();
+        let new = |task: &Task| !self.published.contains_key(&(task.stage, task.shard));
+        let mut fresh: Vec<Task> = pending.filter(new).take(self.window as usize).collect();
         if !fresh.is_empty() {
             self.empty_since = None;
         }
         let stalled = self.last_progress.elapsed() >= self.stall;
-        let late = self.stragglers(pending, slowest);
-        if pending.is_empty() || (fresh.is_empty() && !stalled && late.is_none()) {
+        let late = self.stragglers(graph);
+        let none = fresh.is_empty() && self.published.is_empty();
+        if none || (fresh.is_empty() && !stalled && late.is_none()) {
             return Ok(0);
         }
         let waiting = match self.queue.depth(&self.name).await {
@@ -128,28 +137,26 @@ impl Dispatch {
         let room = self.window.saturating_sub(waiting) as usize;
         if waiting > 0 {
             self.empty_since = None;
+        } else if stalled {
+            let tasks = self.published();
+            tracing::warn!(tasks = tasks.len(), "no progress and an empty queue: publishing again");
+            fresh.splice(0..0, tasks);
+            self.last_progress = Instant::now();
         } else if fresh.is_empty() {
             self.empty_since.get_or_insert_with(Instant::now);
-            if stalled {
-                tracing::warn!(
-                    tasks = pending.len(),
-                    "no progress and an empty queue: publishing again"
-                );
-                fresh = pending.to_vec();
-                self.last_progress = Instant::now();
-            } else if let Some(late) = late.filter(|late| !late.is_empty()) {
+            if let Some(mut late) = late.filter(|late| !late.is_empty()) {
+                late.truncate(room);
                 tracing::info!(tasks = late.len(), "much slower than others: published twice");
-                let late = &late[..late.len().min(room)];
-                self.publish(late).await?;
-                for task in late {
-                    self.published.entry(task.id.clone()).or_default().doubled = true;
+                self.publish(&late).await?;
+                for task in &late {
+                    self.sent(task).doubled = true;
                 }
                 return Ok(late.len());
             }
         }
         fresh.truncate(room);
         for task in &fresh {
-            let times = self.published.get(&task.id).map_or(0, |sent| sent.times);
+            let times = self.published.get(&(task.stage, task.shard)).map_or(0, |sent| sent.times);
             if times > self.max_republish {
                 return Err(DispatchError::Vanishes {
                     task: task.id.clone(),
@@ -160,35 +167,37 @@ impl Dispatch {
         }
         self.publish(&fresh).await?;
         for task in &fresh {
-            self.published.entry(task.id.clone()).or_default().times += 1;
+            self.sent(task).times += 1;
         }
         Ok(fresh.len())
+    }
+
+    fn sent(&mut self, task: &Task) -> &mut Sent {
+        let new = || Sent { task: task.clone(), times: 0, doubled: false };
+        self.published.entry((task.stage, task.shard)).or_insert_with(new)
     }
 
     /// Tasks in hand that take much longer than others of their stage, unless
     /// they were published twice already; `None` while that is not known: the
     /// queue must be looked at first where everything is published.
-    fn stragglers<'a>(
-        &self,
-        pending: &[&'a Task],
-        slowest: &dyn Fn(Stage) -> Option<Duration>,
-    ) -> Option<Vec<&'a Task>> {
-        let single = |task: &&&Task| self.published.get(&task.id).is_some_and(|s| !s.doubled);
+    fn stragglers(&self, graph: &StageGraph) -> Option<Vec<Task>> {
+        let single = || self.published.values().filter(|sent| !sent.doubled).map(|sent| &sent.task);
         let Some(since) = self.empty_since else {
             // Whether it is empty is asked for once a task could be late.
-            let usual = pending.iter().filter(single).filter_map(|task| slowest(task.stage)).min();
+            let usual = single().filter_map(|task| graph.slowest(task.stage)).min();
             let known = usual.is_some_and(|usual| self.last_progress.elapsed() >= usual);
             return known.then(Vec::new);
         };
         let (times, least) = STRAGGLER;
-        let late = |task: &&&Task| {
-            slowest(task.stage).is_some_and(|s| since.elapsed() >= (s * times).max(least))
+        let late = |task: &&Task| {
+            let slowest = graph.slowest(task.stage);
+            slowest.is_some_and(|slowest| since.elapsed() >= (slowest * times).max(least))
         };
-        let late: Vec<&Task> = pending.iter().filter(single).filter(late).copied().collect();
+        let late: Vec<Task> = single().filter(late).cloned().collect();
         (!late.is_empty()).then_some(late)
     }
 
-    async fn publish(&self, tasks: &[&Task]) -> Result<(), DispatchError> {
+    async fn publish(&self, tasks: &[Task]) -> Result<(), DispatchError> {
         let mut messages = Vec::with_capacity(tasks.len());
         for task in tasks {
             messages.push(codec::encode(task)?.into());
@@ -200,27 +209,55 @@ impl Dispatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use outshine_broker::MemoryQueue;
+    use outshine_broker::{Consumer, Delivery, MemoryQueue};
+    use outshine_schemas::campaign::{Campaign, ResolvedCampaign};
     use outshine_schemas::digest::Digest;
-    use outshine_schemas::ids::CampaignId;
-    use outshine_schemas::task::Shard;
+    use outshine_schemas::outcome::CommitRecord;
+    use std::path::Path;
 
-    fn task(n: u64) -> Task {
-        let digest = Digest::of(b"c");
-        let shard = Shard { start: n, end: n + 1 };
-        Task::new(CampaignId::new("c", &digest), digest.clone(), Stage::Fit, shard, digest)
+    /// A graph that waits for three simulations; a fourth has taken 20 s.
+    fn graph() -> StageGraph {
+        let text = "name = \"a\"\nestimator = \"train\"\n[field]\npixels = \"p\"\n\
+                    [simulate]\ncount = 4\n[execution]\nsimulations_per_task = 1\n";
+        let campaign = Campaign::parse(text, "a.toml", Path::new("."), &[]).unwrap();
+        let campaign = ResolvedCampaign::new(campaign, Some(Digest::of(b"p")), None);
+        let mut graph = StageGraph::new(campaign);
+        graph.start(graph.plan(Stage::Simulate).unwrap());
+        let first = graph.pending().next().unwrap();
+        commit(&mut graph, &first);
+        graph
     }
 
-    const SLOWEST: Duration = Duration::from_secs(20);
+    fn commit(graph: &mut StageGraph, task: &Task) {
+        graph.commit(CommitRecord {
+            version: 1,
+            task: task.id.clone(),
+            stage: task.stage,
+            shard: task.shard,
+            inputs: task.inputs.clone(),
+            files: Vec::new(),
+            data_digest: Digest::of(b""),
+            facts: serde_json::Map::new(),
+            code_version: String::new(),
+            seconds: 20.0,
+            worker: String::new(),
+        });
+    }
 
     /// Looks every second for `seconds`; returns how many messages were sent.
-    async fn look(dispatch: &mut Dispatch, pending: &[&Task], seconds: u64) -> usize {
+    async fn look(dispatch: &mut Dispatch, graph: &StageGraph, seconds: u64) -> usize {
         let mut sent = 0;
         for _ in 0..seconds {
-            sent += dispatch.top_up(pending, &|_| Some(SLOWEST)).await.unwrap();
+            sent += dispatch.top_up(&mut graph.pending(), graph).await.unwrap();
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         sent
+    }
+
+    async fn take(queue: &dyn TaskQueue) -> (Box<dyn Consumer>, Delivery) {
+        let mut consumer = queue.consume("q").await.unwrap();
+        let delivery = consumer.next().await.unwrap();
+        (consumer, delivery)
     }
 
     #[tokio::test(start_paused = true)]
@@ -228,22 +265,19 @@ mod tests {
         let queue: Arc<dyn TaskQueue> = Arc::new(MemoryQueue::new());
         let execution = Execution { stall_seconds: 100_000, ..Execution::default() };
         let mut dispatch = Dispatch::new(queue.clone(), "q", &execution);
-        let tasks = [task(0), task(1), task(2)];
-        let all: Vec<&Task> = tasks.iter().collect();
-        assert_eq!(look(&mut dispatch, &all, 1).await, 3);
+        let mut graph = graph();
+        assert_eq!(look(&mut dispatch, &graph, 1).await, 3);
         // As long as a message waits, nothing is late.
-        assert_eq!(look(&mut dispatch, &all, 500).await, 0);
+        assert_eq!(look(&mut dispatch, &graph, 500).await, 0);
         // All are taken; two are done with in time.
-        let mut consumers = Vec::new();
-        for _ in &tasks {
-            let mut consumer = queue.consume("q").await.unwrap();
-            let delivery = consumer.next().await.unwrap();
-            consumers.push((consumer, delivery));
+        let _held = [take(&*queue).await, take(&*queue).await, take(&*queue).await];
+        assert_eq!(look(&mut dispatch, &graph, 30).await, 0);
+        for task in graph.pending().take(2).collect::<Vec<_>>() {
+            commit(&mut graph, &task);
         }
-        assert_eq!(look(&mut dispatch, &all, 30).await, 0);
         dispatch.progressed();
-        assert_eq!(look(&mut dispatch, &all[2..], 25).await, 0, "three times the slowest is 60 s");
-        assert_eq!(look(&mut dispatch, &all[2..], 2000).await, 1);
+        assert_eq!(look(&mut dispatch, &graph, 25).await, 0, "three times the slowest is 60 s");
+        assert_eq!(look(&mut dispatch, &graph, 2000).await, 1);
         assert_eq!(queue.depth("q").await.unwrap(), 1);
     }
 
@@ -251,13 +285,34 @@ mod tests {
     async fn a_task_at_work_in_this_process_is_not_late() {
         let queue: Arc<dyn TaskQueue> = Arc::new(MemoryQueue::new());
         let mut dispatch = Dispatch::new(queue.clone(), "q", &Execution::default());
-        let one = task(0);
-        assert_eq!(look(&mut dispatch, &[&one], 1).await, 1);
-        let mut consumer = queue.consume("q").await.unwrap();
-        let _held = consumer.next().await.unwrap();
+        let graph = graph();
+        assert_eq!(look(&mut dispatch, &graph, 1).await, 3);
+        let _held = [take(&*queue).await, take(&*queue).await, take(&*queue).await];
         for _ in 0..2000 {
             dispatch.at_work();
-            assert_eq!(look(&mut dispatch, &[&one], 1).await, 0);
+            assert_eq!(look(&mut dispatch, &graph, 1).await, 0);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_vanishes_is_published_again_a_few_times() {
+        let queue: Arc<dyn TaskQueue> = Arc::new(MemoryQueue::new());
+        let execution = Execution { stall_seconds: 10, max_republish: 2, ..Execution::default() };
+        let mut dispatch = Dispatch::new(queue.clone(), "q", &execution);
+        let graph = graph();
+        let mut sent = 0;
+        for _ in 0..100 {
+            match dispatch.top_up(&mut graph.pending(), &graph).await {
+                Ok(more) => sent += more,
+                Err(DispatchError::Vanishes { times, .. }) => {
+                    assert_eq!((times, sent), (3, 9));
+                    return;
+                }
+                Err(error) => panic!("{error}"),
+            }
+            queue.purge("q").await.unwrap();
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
+        panic!("published for ever: {sent}");
     }
 }

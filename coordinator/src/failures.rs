@@ -1,11 +1,12 @@
 //! Tasks that will not be tried again: read from the store, and put back to
 //! work on request.
 
-use outshine_schemas::ids::CampaignId;
+use outshine_schemas::ids::{CampaignId, TaskId};
 use outshine_schemas::outcome::FailureRecord;
 use outshine_schemas::task::Stage;
 use outshine_store::layout::Layout;
 use outshine_store::{Store, StoreError};
+use std::collections::BTreeSet;
 
 /// The failures of a stage, in order of task id.
 ///
@@ -16,9 +17,27 @@ pub async fn list(
     campaign: &CampaignId,
     stage: Stage,
 ) -> Result<Vec<FailureRecord>, StoreError> {
+    list_but(store, campaign, stage, &BTreeSet::new()).await
+}
+
+/// As [`list`], but for those of `known` tasks.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn list_but(
+    store: &Store,
+    campaign: &CampaignId,
+    stage: Stage,
+    known: &BTreeSet<TaskId>,
+) -> Result<Vec<FailureRecord>, StoreError> {
+    let layout = Layout::new(campaign);
+    let known: BTreeSet<String> = known.iter().map(|task| layout.failure(stage, task)).collect();
     let mut records = Vec::new();
-    for entry in store.list(&Layout::new(campaign).failures(stage)).await? {
+    for entry in store.list(&layout.failures(stage)).await? {
         let path = entry.path;
+        if known.contains(&path) {
+            continue;
+        }
         let Some(bytes) = store.get_opt(&path).await? else { continue };
         match serde_json::from_slice(&bytes) {
             Ok(record) => records.push(record),

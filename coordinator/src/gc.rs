@@ -6,12 +6,12 @@
 //! commit record is sound stays committed, and its other attempts lose. Files
 //! of a task that may still be committed are kept, however old.
 
-use crate::survey::{READS_AT_A_TIME, StageSurvey, SurveyError, survey};
-use crate::verify::{named_files, task_in};
+use crate::survey::{Fault, READS_AT_A_TIME, SurveyError, survey};
+use crate::verify::{committed_in, named_files, task_in};
 use futures::{StreamExt, TryStreamExt, stream};
 use outshine_schemas::campaign::ResolvedCampaign;
 use outshine_schemas::ids::TaskId;
-use outshine_schemas::outcome::FileRecord;
+use outshine_schemas::outcome::{CommitRecord, FileRecord};
 use outshine_schemas::task::Stage;
 use outshine_store::layout::Layout;
 use outshine_store::{Entry, Store};
@@ -77,7 +77,13 @@ pub async fn find(
         let sizes: BTreeMap<&str, u64> =
             entries.iter().map(|entry| (entry.path.as_str(), entry.bytes)).collect();
         let planned = found.planned.keys().map(TaskId::as_str).collect();
-        let judge = Judge { layout: &layout, stage, found, planned, sizes: &sizes };
+        let folder = layout.commits(stage);
+        let records = found.records.iter();
+        let records =
+            records.filter_map(|(path, record)| Some((committed_in(&folder, path)?, record)));
+        let records = records.collect();
+        let whole = found.whole;
+        let judge = Judge { layout: &layout, stage, whole, records, planned, sizes: &sizes };
         let open = |entry: &Entry| matches!(judge.standing(&entry.path), Standing::Open);
         let mut removable = Vec::new();
         for entry in entries.iter().filter(|entry| !named.contains(entry.path.as_str())) {
@@ -120,7 +126,10 @@ pub async fn remove(
 struct Judge<'a> {
     layout: &'a Layout,
     stage: Stage,
-    found: &'a StageSurvey,
+    /// Whether `planned` is all there is.
+    whole: bool,
+    /// Commit records, sound or not, by task.
+    records: BTreeMap<&'a str, &'a Result<CommitRecord, Fault>>,
     planned: BTreeSet<&'a str>,
     sizes: &'a BTreeMap<&'a str, u64>,
 }
@@ -128,8 +137,7 @@ struct Judge<'a> {
 impl Judge<'_> {
     fn standing(&self, path: &str) -> Standing {
         let Some(id) = self.task_of(path) else { return Standing::Open };
-        let commit = format!("{}/{id}.json", self.layout.commits(self.stage));
-        match self.found.records.get(&commit) {
+        match self.records.get(id) {
             Some(Ok(record)) => {
                 let whole =
                     |file: &FileRecord| self.sizes.get(file.path.as_str()) == Some(&file.bytes);
@@ -137,7 +145,7 @@ impl Judge<'_> {
             }
             Some(Err(_)) => Standing::Open,
             None => {
-                if self.found.whole && !self.planned.contains(id) {
+                if self.whole && !self.planned.contains(id) {
                     Standing::Over
                 } else {
                     Standing::Open

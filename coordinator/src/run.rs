@@ -1,7 +1,7 @@
 //! Running a campaign, which is the same as resuming it.
 
 use crate::dispatch::{Dispatch, DispatchError};
-use crate::progress;
+use crate::progress::{self, Look};
 use crate::stage_graph::StageGraph;
 use crate::view::View;
 use outshine_broker::TaskQueue;
@@ -69,7 +69,7 @@ pub async fn run(
 ) -> Result<StageGraph, RunError> {
     let id = campaign.id();
     let mut graph = StageGraph::new(campaign.clone());
-    let class_of = |task: &Task| match task.stage.class() {
+    let class_of = |stage: Stage| match stage.class() {
         class if own.contains(&class) => class,
         _ => Class::Fit,
     };
@@ -80,21 +80,25 @@ pub async fn run(
         .collect();
     let mut trouble: Option<Instant> = None;
     loop {
+        let published: Vec<Task> =
+            dispatches.iter().flat_map(|(_, dispatch)| dispatch.published()).collect();
+        let here: Vec<&Task> = published.iter().filter(|task| view.sees(&task.id)).collect();
         let step = async {
-            if progress::refresh(store, &id, &mut graph).await? > 0 {
+            let at = Look::At(&published);
+            if progress::look(store, &id, &mut graph, at).await? > 0 {
                 dispatches.iter_mut().for_each(|(_, dispatch)| dispatch.progressed());
             }
             if graph.failure().is_none() {
-                let mut pending = graph.pending();
-                pending.retain(|task| task.stage <= pace.until);
                 // Tasks in hand here are not lost; whether they hang is the
                 // watchdog's to say.
-                if pending.iter().any(|task| view.sees(&task.id)) {
+                if here.iter().any(|task| graph.is_pending(task)) {
                     dispatches.iter_mut().for_each(|(_, dispatch)| dispatch.at_work());
                 }
                 for (class, dispatch) in &mut dispatches {
-                    let own = pending.iter().copied().filter(|task| class_of(task) == *class);
-                    dispatch.top_up(&own.collect::<Vec<&Task>>(), &|s| graph.slowest(s)).await?;
+                    let own = |stage| stage <= pace.until && class_of(stage) == *class;
+                    let running = graph.running().filter(|(stage, _)| own(*stage));
+                    let mut pending = running.flat_map(|(_, running)| running.tasks());
+                    dispatch.top_up(&mut pending, &graph).await?;
                 }
             }
             Ok::<(), RunError>(())

@@ -2,12 +2,12 @@
 //! what its type says. Pure: outcomes are told, tasks are asked.
 
 use crate::failures;
-use crate::plan::{self, Ended, PlanError};
+use crate::plan::{self, Ended, PlanError, TaskOf};
 use outshine_schemas::campaign::ResolvedCampaign;
 use outshine_schemas::ids::TaskId;
 use outshine_schemas::outcome::{CommitRecord, FailureRecord, StagePlan};
-use outshine_schemas::task::{Stage, Task};
-use std::collections::BTreeMap;
+use outshine_schemas::task::{Shard, Stage, Task};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Waits for earlier stages.
@@ -23,12 +23,26 @@ pub struct Ready;
 pub struct Running {
     /// Its fixed plan.
     pub plan: StagePlan,
-    /// Tasks that can run and are not committed, by id.
-    pub pending: BTreeMap<TaskId, Task>,
+    /// Shards of tasks that can run and are not committed.
+    pub pending: BTreeSet<Shard>,
     /// Commits so far, in order of shard.
     pub done: Vec<CommitRecord>,
     /// Tasks that failed and that the stage goes on without.
-    pub failed: BTreeMap<TaskId, FailureRecord>,
+    pub failed: BTreeMap<Shard, FailureRecord>,
+    /// What its pending tasks have in common.
+    of: TaskOf,
+}
+
+impl Running {
+    /// Its pending tasks, in order of shard.
+    pub fn tasks(&self) -> impl Iterator<Item = Task> {
+        self.pending.iter().map(|&shard| self.of.task(shard))
+    }
+
+    fn awaits(&self, shard: Shard, task: &TaskId) -> bool {
+        let known = self.pending.contains(&shard) || self.failed.contains_key(&shard);
+        known && self.of.id(shard) == *task
+    }
 }
 
 /// All tasks are committed, or have failed and can be done without.
@@ -131,8 +145,9 @@ impl StageGraph {
     /// Starts a ready stage by its fixed plan, with the commits found already.
     pub fn start(&mut self, plan: StagePlan) {
         let stage = plan.stage;
-        let (pending, failed) = (BTreeMap::new(), BTreeMap::new());
-        let running = Running { plan, pending, done: Vec::new(), failed };
+        let (pending, failed) = (BTreeSet::new(), BTreeMap::new());
+        let of = TaskOf::new(&self.campaign, &plan, None);
+        let running = Running { plan, pending, done: Vec::new(), failed, of };
         self.states.insert(stage, State::Running(running));
         self.refresh(stage);
     }
@@ -141,11 +156,11 @@ impl StageGraph {
     pub fn commit(&mut self, record: CommitRecord) {
         let stage = record.stage;
         let Some(State::Running(running)) = self.states.get_mut(&stage) else { return };
-        let known = running.pending.remove(&record.task).is_some()
-            || running.failed.remove(&record.task).is_some();
-        if !known {
+        if !running.awaits(record.shard, &record.task) {
             return;
         }
+        running.pending.remove(&record.shard);
+        running.failed.remove(&record.shard);
         let at = running.done.partition_point(|r| r.shard < record.shard);
         running.done.insert(at, record);
         if running.pending.is_empty() {
@@ -159,7 +174,8 @@ impl StageGraph {
         let stage = failure.stage;
         let limit = self.campaign.campaign.execution.max_failed_tasks;
         let Some(State::Running(running)) = self.states.get_mut(&stage) else { return false };
-        if !running.pending.contains_key(&failure.task) {
+        let shard = failure.shard;
+        if !running.pending.contains(&shard) || running.of.id(shard) != failure.task {
             return false;
         }
         let what = failures::text(&failure);
@@ -171,8 +187,8 @@ impl StageGraph {
             );
             self.fail(stage, reason);
         } else {
-            running.pending.remove(&failure.task);
-            running.failed.insert(failure.task.clone(), failure);
+            running.pending.remove(&shard);
+            running.failed.insert(shard, failure);
             if running.pending.is_empty() {
                 self.refresh(stage);
             }
@@ -187,30 +203,55 @@ impl StageGraph {
 
     /// Tasks that can run now and are not committed, earlier stages first, in
     /// order of shard.
-    #[must_use]
-    pub fn pending(&self) -> Vec<&Task> {
-        let mut tasks: Vec<&Task> = self
-            .states
-            .values()
-            .filter_map(|state| match state {
-                State::Running(running) => Some(running.pending.values()),
-                _ => None,
-            })
-            .flatten()
-            .collect();
-        tasks.sort_by_key(|task| (task.stage, task.shard));
-        tasks
+    pub fn pending(&self) -> impl Iterator<Item = Task> {
+        self.running().flat_map(|(_, running)| running.tasks())
     }
 
-    /// Tasks of a running stage whose commits would count: those that wait, and
-    /// those that failed, of which another attempt may still succeed.
+    /// The running stages.
+    pub fn running(&self) -> impl Iterator<Item = (Stage, &Running)> {
+        self.states().filter_map(|(stage, state)| match state {
+            State::Running(running) => Some((stage, running)),
+            _ => None,
+        })
+    }
+
+    /// Whether a task can run and is not committed.
     #[must_use]
-    pub fn waited(&self, stage: Stage) -> Vec<TaskId> {
+    pub fn is_pending(&self, task: &Task) -> bool {
+        match &self.states[&task.stage] {
+            State::Running(r) => r.pending.contains(&task.shard) && r.of.id(task.shard) == task.id,
+            _ => false,
+        }
+    }
+
+    /// Whether the commit of a task of a running stage would change anything:
+    /// it can run, or it failed, and another attempt may still succeed.
+    #[must_use]
+    pub fn awaits(&self, stage: Stage, task: &Task) -> bool {
         match &self.states[&stage] {
-            State::Running(running) => {
-                running.pending.keys().chain(running.failed.keys()).cloned().collect()
+            State::Running(running) => task.stage == stage && running.awaits(task.shard, &task.id),
+            _ => false,
+        }
+    }
+
+    /// The tasks that a running stage [`StageGraph::awaits`].
+    #[must_use]
+    pub fn awaited(&self, stage: Stage) -> Vec<Task> {
+        match &self.states[&stage] {
+            State::Running(r) => {
+                let failed = r.failed.keys().map(|&shard| r.of.task(shard));
+                r.tasks().chain(failed).collect()
             }
             _ => Vec::new(),
+        }
+    }
+
+    /// The failed tasks of a running stage.
+    #[must_use]
+    pub fn failed(&self, stage: Stage) -> BTreeSet<TaskId> {
+        match &self.states[&stage] {
+            State::Running(r) => r.failed.values().map(|failure| failure.task.clone()).collect(),
+            _ => BTreeSet::new(),
         }
     }
 
@@ -232,18 +273,14 @@ impl StageGraph {
     /// Finds the tasks that a running stage waits for; completes it if none.
     fn refresh(&mut self, stage: Stage) {
         let Some(State::Running(running)) = self.states.get_mut(&stage) else { return };
-        let tasks = plan::tasks(&self.campaign, &running.plan, &running.done);
-        let known: std::collections::BTreeSet<&TaskId> =
-            running.done.iter().map(|r| &r.task).collect();
-        running.pending = tasks
-            .into_iter()
-            .filter(|t| !known.contains(&t.id) && !running.failed.contains_key(&t.id))
-            .map(|t| (t.id.clone(), t))
-            .collect();
+        let last = running.done.last();
+        running.of = TaskOf::new(&self.campaign, &running.plan, last);
+        let known: BTreeSet<Shard> = running.done.iter().map(|record| record.shard).collect();
+        let open = |shard: &Shard| !known.contains(shard) && !running.failed.contains_key(shard);
+        running.pending = plan::shards(&running.plan, last).into_iter().filter(open).collect();
         if running.pending.is_empty() {
             let commits = std::mem::take(&mut running.done);
-            let mut failures: Vec<_> = std::mem::take(&mut running.failed).into_values().collect();
-            failures.sort_by_key(|failure| failure.shard);
+            let failures = std::mem::take(&mut running.failed).into_values().collect();
             let plan = running.plan.clone();
             self.states.insert(stage, State::Complete(Ended { plan, commits, failures }));
             self.unblock();
@@ -314,7 +351,7 @@ mod tests {
                 graph.start(plan);
             }
             // The last pending first: the order of commits must not matter.
-            let Some(task) = graph.pending().last().map(|t| (*t).clone()) else { break };
+            let Some(task) = graph.pending().last() else { break };
             order.push(task.stage);
             graph.commit(done(&task));
             graph.commit(done(&task));
@@ -347,9 +384,9 @@ mod tests {
                 let plan = graph.plan(stage).unwrap();
                 graph.start(plan);
             }
-            let task = graph.pending()[0].clone();
+            let task = graph.pending().next().unwrap();
             if task.stage == Stage::Fit {
-                return graph.pending().into_iter().cloned().collect();
+                return graph.pending().collect();
             }
             graph.commit(done(&task));
         }
@@ -377,7 +414,7 @@ mod tests {
         let mut graph = graph(1);
         let tasks = fitting(&mut graph);
         assert!(graph.give_up(failure(&tasks[0])));
-        assert!(graph.waited(Stage::Fit).contains(&tasks[0].id));
+        assert!(graph.awaits(Stage::Fit, &tasks[0]));
         tasks.iter().for_each(|task| graph.commit(done(task)));
         let ended = graph.ended(Stage::Fit).unwrap();
         assert_eq!((ended.commits.len(), ended.failures.len()), (3, 0));
@@ -396,7 +433,7 @@ mod tests {
         let mut graph = self::graph(1);
         let plan = graph.plan(Stage::Field).unwrap();
         graph.start(plan);
-        let field = graph.pending()[0].clone();
+        let field = graph.pending().next().unwrap();
         assert!(graph.give_up(failure(&field)));
         assert!(graph.failure().unwrap().1.reason.contains("broken"));
     }
@@ -406,8 +443,8 @@ mod tests {
         let mut graph = graph(0);
         let plan = graph.plan(Stage::Simulate).unwrap();
         graph.start(plan);
-        let before = graph.pending().len();
-        let mut foreign = done(graph.pending()[0]);
+        let before = graph.pending().count();
+        let mut foreign = done(&graph.pending().next().unwrap());
         foreign.task = TaskId::derive(
             &Digest::of(b"other"),
             Stage::Simulate,
@@ -415,6 +452,6 @@ mod tests {
             &Digest::of(b"other"),
         );
         graph.commit(foreign);
-        assert_eq!(graph.pending().len(), before);
+        assert_eq!(graph.pending().count(), before);
     }
 }

@@ -276,7 +276,8 @@ fn check_record(
 ) -> Result<CommitRecord, Fault> {
     let damaged = |reason: &str| Err(Fault::Damaged(reason.to_owned()));
     let id = TaskId::derive(campaign, stage, record.shard, &record.inputs);
-    if record.stage != stage || record.task != id || layout.commit(stage, &id) != path {
+    if record.stage != stage || record.task != id || layout.commit(stage, record.shard, &id) != path
+    {
         return damaged("stage, shard and inputs do not give its task's id");
     }
     if record.data_digest != CommitRecord::digest_of(&record.files, &record.facts) {

@@ -190,6 +190,12 @@ fn part(stage: Stage, shard: Shard) -> String {
     }
 }
 
+/// The task id in the path of a commit record, `folder/<group>/<task>.json`.
+pub(crate) fn committed_in<'a>(folder: &str, path: &'a str) -> Option<&'a str> {
+    let rest = path.strip_prefix(folder)?.strip_prefix('/')?;
+    rest.split_once('/')?.1.strip_suffix(".json")
+}
+
 /// The task id in a path such as `folder/<task>.json` or `folder/<task>/...`.
 pub(crate) fn task_in<'a>(folder: &str, path: &'a str) -> Option<&'a str> {
     let rest = path.strip_prefix(folder)?.strip_prefix('/')?;
@@ -278,7 +284,7 @@ impl Walk<'_> {
         let planned: BTreeMap<&str, Shard> =
             found.planned.iter().map(|(id, task)| (id.as_str(), task.shard)).collect();
         for (path, record) in &found.records {
-            let id = task_in(&folder, path).unwrap_or_default();
+            let id = committed_in(&folder, path).unwrap_or_default();
             seen.insert(id);
             match record {
                 Err(fault) => {
@@ -309,7 +315,7 @@ impl Walk<'_> {
                 continue;
             }
             let of = format!("the commit record of {} ({stage})", part(stage, task.shard));
-            let path = self.layout.commit(stage, id);
+            let path = self.layout.commit(stage, task.shard, id);
             self.fault(&Fault::Missing, Some(stage), &path, &of, Vec::new());
         }
     }
@@ -347,7 +353,8 @@ impl Walk<'_> {
     fn file_at_fault(&mut self, record: &CommitRecord, file: &FileRecord, fault: &Fault) {
         let (stage, task) = (record.stage, &record.task);
         let of = format!("{} of {} ({stage}, task {task})", file.name, part(stage, record.shard));
-        let mend = vec![self.layout.commit(stage, task), self.layout.failure(stage, task)];
+        let commit = self.layout.commit(stage, record.shard, task);
+        let mend = vec![commit, self.layout.failure(stage, task)];
         self.fault(fault, Some(stage), &file.path, &of, mend);
     }
 
@@ -357,7 +364,7 @@ impl Walk<'_> {
         let by_task: BTreeMap<&str, _> = found
             .records
             .iter()
-            .filter_map(|(path, record)| Some((task_in(&commits, path)?, record)))
+            .filter_map(|(path, record)| Some((committed_in(&commits, path)?, record)))
             .collect();
         let named = named_files(found);
         let folder = self.layout.stage_data(stage);

@@ -6,7 +6,7 @@ use crate::stage_graph::{Complete, Running, StageGraph, State};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use outshine_schemas::ids::TaskId;
 use outshine_schemas::outcome::CommitRecord;
-use outshine_schemas::task::Stage;
+use outshine_schemas::task::{Stage, Task};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -21,6 +21,9 @@ pub trait View: Send {
         false
     }
 }
+
+/// More tasks than a process works at.
+const AT_HAND: usize = 256;
 
 /// How far a task in this process is: fraction done, and a few words.
 pub type StepOf = Box<dyn Fn(&TaskId) -> Option<(f64, String)> + Send>;
@@ -47,21 +50,24 @@ impl View for Silent {
 /// known.
 fn fraction(running: &Running, step: &StepOf) -> f64 {
     if running.plan.stage == Stage::Train {
-        let told = running.pending.values().find_map(|t| step(&t.id));
+        let told = at_hand(running).find_map(|t| step(&t.id));
         return told.map_or(0.0, |(fraction, _)| fraction);
     }
     let done: u64 = running.done.iter().map(|r| r.shard.len()).sum();
-    let running_part: f64 = running
-        .pending
-        .values()
+    let running_part: f64 = at_hand(running)
         .filter_map(|t| step(&t.id).map(|(fraction, _)| fraction * t.shard.len() as f64))
         .sum();
-    let all: u64 = done + running.pending.values().map(|t| t.shard.len()).sum::<u64>();
+    let all: u64 = done + running.pending.iter().map(|shard| shard.len()).sum::<u64>();
     (done as f64 + running_part) / (all.max(1)) as f64
 }
 
+/// The tasks that may be at work here: those that were published first.
+fn at_hand(running: &Running) -> impl Iterator<Item = Task> {
+    running.tasks().take(AT_HAND)
+}
+
 fn words(running: &Running, step: &StepOf) -> String {
-    running.pending.values().find_map(|t| step(&t.id).map(|s| s.1)).unwrap_or_default()
+    at_hand(running).find_map(|t| step(&t.id).map(|s| s.1)).unwrap_or_default()
 }
 
 fn seconds(commits: &[CommitRecord]) -> f64 {

@@ -141,6 +141,10 @@ pub struct Shard {
 }
 
 impl Shard {
+    /// Shards of a [`Shard::group`]: as many as a listing of an object store
+    /// answers at a time.
+    pub const GROUP: u64 = 1000;
+
     /// Cuts 0..`total` into shards of `size` (the last may be shorter).
     ///
     /// # Panics
@@ -157,6 +161,13 @@ impl Shard {
     #[must_use]
     pub fn len(self) -> u64 {
         self.end - self.start
+    }
+
+    /// The group that the shard belongs to: those of this length that follow one
+    /// another, a thousand to a group.
+    #[must_use]
+    pub fn group(self) -> u64 {
+        self.start / (Self::GROUP * self.len().max(1))
     }
 
     /// Whether there is no member.
@@ -216,6 +227,15 @@ mod tests {
             assert!(shards.windows(2).all(|w| w[0].end == w[1].start));
             assert!(shards.iter().all(|s| !s.is_empty()));
         }
+    }
+
+    #[test]
+    fn groups_are_a_thousand_neighbours() {
+        let mut sizes = std::collections::BTreeMap::new();
+        for shard in Shard::cut(10_000, 4) {
+            *sizes.entry(shard.group()).or_insert(0) += 1;
+        }
+        assert_eq!(sizes.into_iter().collect::<Vec<_>>(), [(0, 1000), (1, 1000), (2, 500)]);
     }
 
     #[test]

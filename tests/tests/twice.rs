@@ -20,7 +20,7 @@ async fn a_second_message_waits_for_the_first() -> anyhow::Result<()> {
     let campaign = prepare(&store, tiny(&[])?).await?;
     let mut graph = StageGraph::new(campaign.clone());
     progress::refresh(&store, &campaign.id(), &mut graph).await?;
-    let task = graph.pending().into_iter().find(|t| t.stage == Stage::Simulate).cloned();
+    let task = graph.pending().find(|t| t.stage == Stage::Simulate);
     let task = task.expect("a simulation");
     let message = bytes::Bytes::from(codec::encode(&task)?);
     let queue: Arc<dyn TaskQueue> = outshine_broker::open("memory:").await?;

@@ -4,6 +4,7 @@
 use outshine_schemas::FORMAT_VERSION;
 use outshine_schemas::campaign::{Estimator, ResolvedCampaign};
 use outshine_schemas::digest::Digest;
+use outshine_schemas::ids::{CampaignId, TaskId};
 use outshine_schemas::outcome::{CommitRecord, FailureRecord, Source, StagePlan, chain};
 use outshine_schemas::task::{Shard, Stage, Task};
 
@@ -120,20 +121,56 @@ fn check_calibration(
 /// the one span that follows what is `done` (in order).
 #[must_use]
 pub fn tasks(campaign: &ResolvedCampaign, plan: &StagePlan, done: &[CommitRecord]) -> Vec<Task> {
-    let task = |shard: Shard, inputs: Digest| {
-        Task::new(campaign.id(), campaign.digest(), plan.stage, shard, inputs)
-    };
+    let name = TaskOf::new(campaign, plan, done.last());
+    shards(plan, done.last()).into_iter().map(|shard| name.task(shard)).collect()
+}
+
+/// The shards of [`tasks`]; `last`: the last commit of what is done.
+#[must_use]
+pub fn shards(plan: &StagePlan, last: Option<&CommitRecord>) -> Vec<Shard> {
     if plan.stage != Stage::Train {
-        return plan.shards.iter().map(|&s| task(s, plan.inputs.clone())).collect();
+        return plan.shards.clone();
     }
-    let Some(first) = plan.shards.first() else { return Vec::new() };
-    match done.last() {
-        None => vec![task(*first, plan.inputs.clone())],
+    let Some(&first) = plan.shards.first() else { return Vec::new() };
+    match last {
+        None => vec![first],
         Some(last) if finished(last) => Vec::new(),
-        Some(last) => {
-            let shard = Shard { start: last.shard.end, end: last.shard.end + first.len() };
-            vec![task(shard, chain([last]))]
-        }
+        Some(last) => vec![Shard { start: last.shard.end, end: last.shard.end + first.len() }],
+    }
+}
+
+/// What the tasks of a stage that can run now have in common. Made once for
+/// many tasks: the digest of a campaign takes its time.
+#[derive(Clone, Debug)]
+pub struct TaskOf {
+    campaign: CampaignId,
+    digest: Digest,
+    stage: Stage,
+    inputs: Digest,
+}
+
+impl TaskOf {
+    /// Of a planned stage; `last`: the last commit of what is done.
+    #[must_use]
+    pub fn new(campaign: &ResolvedCampaign, plan: &StagePlan, last: Option<&CommitRecord>) -> Self {
+        let inputs = match last {
+            Some(last) if plan.stage == Stage::Train => chain([last]),
+            _ => plan.inputs.clone(),
+        };
+        Self { campaign: campaign.id(), digest: campaign.digest(), stage: plan.stage, inputs }
+    }
+
+    /// The task of a shard.
+    #[must_use]
+    pub fn task(&self, shard: Shard) -> Task {
+        let (campaign, digest) = (self.campaign.clone(), self.digest.clone());
+        Task::new(campaign, digest, self.stage, shard, self.inputs.clone())
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self, shard: Shard) -> TaskId {
+        TaskId::derive(&self.digest, self.stage, shard, &self.inputs)
     }
 }
 

@@ -4,6 +4,8 @@
 //! record create-only. One attempt wins. Readers follow commit records only, so whatever a crashed
 //! or beaten attempt left behind is never seen.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use outshine_schemas::FORMAT_VERSION;
@@ -124,7 +126,7 @@ async fn put_record(
     layout: &Layout,
     record: CommitRecord,
 ) -> Result<Published, StoreError> {
-    let path = layout.commit(record.stage, &record.task);
+    let path = layout.commit(record.stage, record.shard, &record.task);
     let ours = json(&record)?;
     if store.put_new(&path, ours.clone()).await? == PutNew::Created {
         return Ok(Published::Won(record));
@@ -180,9 +182,10 @@ pub async fn read_commit(
     store: &Store,
     layout: &Layout,
     stage: Stage,
+    shard: Shard,
     task: &TaskId,
 ) -> Result<Option<CommitRecord>, StoreError> {
-    read_record(store, &layout.commit(stage, task)).await
+    read_record(store, &layout.commit(stage, shard, task)).await
 }
 
 /// The commit record at `path`, or `None` where there is none.
@@ -193,19 +196,37 @@ pub async fn read_record(store: &Store, path: &str) -> Result<Option<CommitRecor
     }
 }
 
-/// The ids of a stage's finished tasks, sorted: one listing, no record is read.
+/// The paths of a stage's commit records, sorted: listings only, no record is
+/// read. Those of some groups of shards, or of all.
 pub async fn list_committed(
     store: &Store,
     layout: &Layout,
     stage: Stage,
+    groups: Option<&BTreeSet<u64>>,
 ) -> Result<Vec<String>, StoreError> {
-    let folder = layout.commits(stage);
-    let entries = store.list(&folder).await?;
-    let ids = entries.iter().filter_map(|entry| {
-        let name = entry.path.strip_prefix(&folder)?.strip_prefix('/')?;
-        name.strip_suffix(".json").map(str::to_owned)
-    });
-    Ok(ids.collect())
+    let folders: Vec<String> = match groups {
+        None => vec![layout.commits(stage)],
+        Some(groups) => groups.iter().map(|&group| layout.commit_group(stage, group)).collect(),
+    };
+    let entries: Vec<Vec<_>> = stream::iter(folders)
+        .map(|folder| async move { store.list(&folder).await })
+        .buffered(READS_AT_A_TIME)
+        .try_collect()
+        .await?;
+    Ok(entries.into_iter().flatten().map(|entry| entry.path).collect())
+}
+
+/// The commit records at `paths`, but for those that are not there.
+pub async fn read_records(
+    store: &Store,
+    paths: Vec<String>,
+) -> Result<Vec<CommitRecord>, StoreError> {
+    let read: Vec<Option<CommitRecord>> = stream::iter(paths)
+        .map(|path| async move { read_record(store, &path).await })
+        .buffered(READS_AT_A_TIME)
+        .try_collect()
+        .await?;
+    Ok(read.into_iter().flatten().collect())
 }
 
 /// All commit records of a stage, in order of shard.

@@ -8,12 +8,12 @@ use std::future::Future;
 use bytes::Bytes;
 use outshine_schemas::digest::Digest;
 use outshine_schemas::ids::{CampaignId, TaskId};
-use outshine_schemas::outcome::Facts;
+use outshine_schemas::outcome::{CommitRecord, Facts};
 use outshine_schemas::task::{Shard, Stage};
 
 use crate::commit::{
     Draft, NewFile, Published, list_commits, list_committed, publish_attempt, read_commit,
-    read_file,
+    read_file, read_records,
 };
 use crate::layout::Layout;
 use crate::{ErrorClass, PutNew, Store, StoreError};
@@ -249,8 +249,8 @@ fn file(name: &str, content: &str) -> NewFile {
 
 async fn commits_follow_the_protocol(store: &Store) {
     let layout = layout();
-    let task = draft(20, 1.0).task;
-    assert_eq!(read_commit(store, &layout, Stage::Fit, &task).await.unwrap(), None);
+    let Draft { task, shard, .. } = draft(20, 1.0);
+    assert_eq!(read_commit(store, &layout, Stage::Fit, shard, &task).await.unwrap(), None);
     assert_eq!(list_commits(store, &layout, Stage::Fit).await.unwrap(), []);
 
     let files = vec![file("b.parquet", "bbb"), file("a.parquet", "a")];
@@ -260,7 +260,10 @@ async fn commits_follow_the_protocol(store: &Store) {
         won.files.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(),
         ["a.parquet", "b.parquet"]
     );
-    assert_eq!(read_commit(store, &layout, Stage::Fit, &task).await.unwrap().as_ref(), Some(&won));
+    assert_eq!(
+        read_commit(store, &layout, Stage::Fit, shard, &task).await.unwrap().as_ref(),
+        Some(&won)
+    );
     assert_eq!(read_file(store, &won.files[1]).await.unwrap(), "bbb");
 
     // A later attempt loses, learns of the winner, and leaves nothing behind.
@@ -282,15 +285,28 @@ async fn commits_follow_the_protocol(store: &Store) {
     }
     let all = list_commits(store, &layout, Stage::Fit).await.unwrap();
     assert_eq!(all.iter().map(|c| c.shard.start).collect::<Vec<_>>(), [9, 20, 30, 100]);
-    let ids = list_committed(store, &layout, Stage::Fit).await.unwrap();
-    let expected: BTreeSet<_> = all.iter().map(|c| c.task.to_string()).collect();
-    assert_eq!(ids, expected.into_iter().collect::<Vec<_>>());
+    let found = list_committed(store, &layout, Stage::Fit, None).await.unwrap();
+    let path = |c: &CommitRecord| layout.commit(Stage::Fit, c.shard, &c.task);
+    let expected: BTreeSet<_> = all.iter().map(path).collect();
+    assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
+    let far = draft(5_000_000, 1.0).shard;
+    let _ = publish_attempt(store, &layout, "x", draft(far.start, 1.0), Vec::new()).await.unwrap();
+    let groups = BTreeSet::from([far.group(), far.group() + 1]);
+    let found = list_committed(store, &layout, Stage::Fit, Some(&groups)).await.unwrap();
+    assert_eq!(found.len(), 1);
+    let gone = layout.commit(
+        Stage::Fit,
+        shard,
+        &TaskId::derive(&Digest::of(b""), Stage::Fit, shard, &Digest::of(b"")),
+    );
+    let read = read_records(store, vec![found[0].clone(), gone]).await.unwrap();
+    assert_eq!(read.iter().map(|c| c.shard).collect::<Vec<_>>(), [far]);
 
-    store.put(&layout.commit(Stage::Fit, &task), "{\"version\": 99}".into()).await.unwrap();
-    let error = read_commit(store, &layout, Stage::Fit, &task).await.unwrap_err();
+    store.put(&layout.commit(Stage::Fit, shard, &task), "{\"version\": 99}".into()).await.unwrap();
+    let error = read_commit(store, &layout, Stage::Fit, shard, &task).await.unwrap_err();
     assert!(matches!(error, StoreError::Version { found: 99, .. }), "{error}");
-    store.put(&layout.commit(Stage::Fit, &task), "{\"vers".into()).await.unwrap();
-    let error = read_commit(store, &layout, Stage::Fit, &task).await.unwrap_err();
+    store.put(&layout.commit(Stage::Fit, shard, &task), "{\"vers".into()).await.unwrap();
+    let error = read_commit(store, &layout, Stage::Fit, shard, &task).await.unwrap_err();
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
 }
 
@@ -310,8 +326,8 @@ async fn one_attempt_wins(store: &Store) {
     }
     let winners = outcomes.iter().filter(|o| matches!(o, Published::Won(_))).count();
     assert_eq!(winners, 1);
-    let task = draft(0, 0.0).task;
-    let record = read_commit(store, &layout(), Stage::Fit, &task).await.unwrap().unwrap();
+    let Draft { task, shard, .. } = draft(0, 0.0);
+    let record = read_commit(store, &layout(), Stage::Fit, shard, &task).await.unwrap().unwrap();
     assert!(outcomes.iter().all(|outcome| *outcome.record() == record));
     read_file(store, &record.files[0]).await.unwrap();
     assert_eq!(store.list(&layout().data(Stage::Fit, &task)).await.unwrap().len(), 1);

@@ -6,7 +6,7 @@
 //!   inputs/<sha256>.parquet                   the user's tables, by content
 //!   plan/<stage>.json                         how a stage was cut
 //!   plan/<stage>-<inputs>.json                the same, where it may be made from more or less
-//!   commits/<stage>/<task id>.json            the proof that a task is done
+//!   commits/<stage>/<group>/<task id>.json    the proof that a task is done, by group of shards
 //!   data/<stage>/<task id>/<attempt>/<file>   what an attempt wrote; valid if a commit names it
 //!   failures/<stage>/<task id>.json           why a task will not be tried again
 //!   losses/<stage>/<task id>/<attempt>.json   a try of a task that was lost before
@@ -14,7 +14,7 @@
 
 use outshine_schemas::digest::Digest;
 use outshine_schemas::ids::{CampaignId, TaskId};
-use outshine_schemas::task::Stage;
+use outshine_schemas::task::{Shard, Stage};
 
 /// Where all campaigns are.
 pub const CAMPAIGNS: &str = "campaigns";
@@ -74,9 +74,14 @@ impl Layout {
         format!("{}/commits/{stage}", self.root)
     }
 
+    /// The folder of the commit records of a group of shards ([`Shard::group`]).
+    pub fn commit_group(&self, stage: Stage, group: u64) -> String {
+        format!("{}/{group:06}", self.commits(stage))
+    }
+
     /// The commit record of a task.
-    pub fn commit(&self, stage: Stage, task: &TaskId) -> String {
-        format!("{}/{task}.json", self.commits(stage))
+    pub fn commit(&self, stage: Stage, shard: Shard, task: &TaskId) -> String {
+        format!("{}/{task}.json", self.commit_group(stage, shard.group()))
     }
 
     /// The folder of what the attempts at all tasks of a stage wrote.
@@ -118,7 +123,6 @@ impl Layout {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use outshine_schemas::task::Shard;
 
     #[test]
     fn paths_are_stable() {
@@ -137,7 +141,10 @@ mod tests {
         }
         assert_eq!(layout.plan_of(&layout.campaign()), None);
         assert_eq!(layout.input(&digest), format!("{root}/inputs/{digest}.parquet"));
-        assert_eq!(layout.commit(Stage::Fit, &task), format!("{root}/commits/fit/{task}.json"));
+        let commit = format!("{root}/commits/fit/000000/{task}.json");
+        assert_eq!(layout.commit(Stage::Fit, shard, &task), commit);
+        let later = Shard { start: 1000, end: 1001 };
+        assert!(layout.commit(Stage::Fit, later, &task).contains("/fit/000001/"));
         assert_eq!(layout.failure(Stage::Fit, &task), format!("{root}/failures/fit/{task}.json"));
         assert_eq!(
             layout.attempt_file(Stage::Fit, &task, "a1", "samples.parquet"),

@@ -203,7 +203,7 @@ pub async fn publish_stray(copy: &Copy) -> anyhow::Result<(String, String)> {
     let files = vec![NewFile { name: "samples.parquet".to_owned(), bytes, rows: 1 }];
     publish_attempt(&copy.store, &copy.layout, "a1", draft, files).await?;
     let file = copy.layout.attempt_file(stage, &task.id, "a1", "samples.parquet");
-    Ok((copy.layout.commit(stage, &task.id), file))
+    Ok((copy.layout.commit(stage, shard, &task.id), file))
 }
 
 #[tokio::test(flavor = "multi_thread")]

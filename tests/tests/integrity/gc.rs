@@ -78,8 +78,10 @@ async fn files_of_tasks_that_may_still_be_committed_stay_at_any_age() -> anyhow:
     let layout = outshine_store::layout::Layout::new(&campaign.id());
     let committed = ran.graph()?.commits(Stage::Simulate).to_vec();
     // Committed, then its record lost, damaged, or its file: all may come again.
-    store.delete(&layout.commit(Stage::Simulate, &committed[0].task)).await?;
-    store.put(&layout.commit(Stage::Simulate, &committed[1].task), "{".into()).await?;
+    store.delete(&layout.commit(Stage::Simulate, committed[0].shard, &committed[0].task)).await?;
+    store
+        .put(&layout.commit(Stage::Simulate, committed[1].shard, &committed[1].task), "{".into())
+        .await?;
     store.delete(&committed[2].files[0].path).await?;
     let beside = layout.attempt_file(Stage::Simulate, &committed[2].task, "a", "simulations");
     store.put(&beside, "rubbish".into()).await?;

@@ -122,7 +122,7 @@ impl Executor {
     }
 
     async fn attempt(&mut self, task: &Task, suspect: bool) -> Result<(), StageError> {
-        let path = Layout::new(&task.campaign).commit(task.stage, &task.id);
+        let path = Layout::new(&task.campaign).commit(task.stage, task.shard, &task.id);
         if self.store.exists(&path).await? {
             tracing::debug!(task = %task.id, stage = %task.stage, "committed already");
             return Ok(());

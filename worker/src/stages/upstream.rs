@@ -69,7 +69,7 @@ pub async fn committed(
     shard: Shard,
 ) -> Result<CommitRecord, StageError> {
     let id = TaskId::derive(&job.task.campaign_digest, plan.stage, shard, &plan.inputs);
-    let record = commit::read_commit(&job.store, &layout(job), plan.stage, &id).await?;
+    let record = commit::read_commit(&job.store, &layout(job), plan.stage, shard, &id).await?;
     record.ok_or_else(|| {
         StageError::Permanent(format!("stage {} has no commit for {shard} ({id})", plan.stage))
     })

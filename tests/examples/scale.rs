@@ -1,0 +1,198 @@
+//! What the engine itself costs: a campaign of many tasks that do nothing.
+//!
+//! `cargo run --release -p outshine-tests --example scale -- TASKS STORE [WORKERS]`
+//!
+//! Runs a campaign of TASKS fit tasks on STORE (an empty folder, or
+//! s3://bucket/prefix), with a queue in memory and WORKERS slots (default 64),
+//! then removes the last hundred commit records and runs it again. Prints wall
+//! time, CPU time of the coordinator's threads and of all others, peak memory,
+//! and how long a restarted coordinator takes to its first new task.
+#![allow(missing_docs, clippy::print_stdout)]
+
+use anyhow::{Context, ensure};
+use async_trait::async_trait;
+use bytes::Bytes;
+use outshine_broker::{BrokerError, Consumer, DeadLetter, MemoryQueue, TaskQueue};
+use outshine_coordinator::prepare::prepare;
+use outshine_coordinator::run::{Pace, run};
+use outshine_coordinator::stage_graph::StageGraph;
+use outshine_coordinator::view::Silent;
+use outshine_schemas::campaign::{Campaign, ResolvedCampaign};
+use outshine_schemas::task::Stage;
+use outshine_store::Store;
+use outshine_store::layout::Layout;
+use outshine_tests::campaigns::settings;
+use outshine_worker::runtime::{self, Assignment, Kernel};
+use outshine_worker::stages::{Outcome, StageError};
+use serde_json::json;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// Does nothing, and says what the planner must know.
+struct Nothing {
+    tasks: u64,
+}
+
+#[async_trait]
+impl Kernel for Nothing {
+    async fn run(&self, assignment: Assignment) -> Result<Outcome, StageError> {
+        let facts = match assignment.task.stage {
+            Stage::Field => json!({"blocks": self.tasks, "galaxies": 1}),
+            Stage::Train => json!({"finished": true}),
+            Stage::Calibrate => json!({"passed": true}),
+            _ => json!({}),
+        };
+        let facts = facts.as_object().cloned().unwrap_or_default();
+        Ok(Outcome { facts, ..Outcome::default() })
+    }
+}
+
+/// A queue that notes when the first message was published.
+#[derive(Debug)]
+struct Noted {
+    inner: MemoryQueue,
+    first: OnceLock<Instant>,
+}
+
+#[async_trait]
+impl TaskQueue for Noted {
+    async fn declare(&self, queue: &str) -> Result<(), BrokerError> {
+        self.inner.declare(queue).await
+    }
+
+    async fn publish(&self, queue: &str, payload: Bytes) -> Result<(), BrokerError> {
+        self.inner.publish(queue, payload).await
+    }
+
+    async fn publish_all(&self, queue: &str, payloads: Vec<Bytes>) -> Result<(), BrokerError> {
+        if !payloads.is_empty() {
+            self.first.get_or_init(Instant::now);
+        }
+        self.inner.publish_all(queue, payloads).await
+    }
+
+    async fn depth(&self, queue: &str) -> Result<u64, BrokerError> {
+        self.inner.depth(queue).await
+    }
+
+    async fn dead_letter_depth(&self, queue: &str) -> Result<u64, BrokerError> {
+        self.inner.dead_letter_depth(queue).await
+    }
+
+    async fn dead_letters(&self, queue: &str, max: usize) -> Result<Vec<DeadLetter>, BrokerError> {
+        self.inner.dead_letters(queue, max).await
+    }
+
+    async fn consume(&self, queue: &str) -> Result<Box<dyn Consumer>, BrokerError> {
+        self.inner.consume(queue).await
+    }
+
+    async fn purge(&self, queue: &str) -> Result<u64, BrokerError> {
+        self.inner.purge(queue).await
+    }
+
+    async fn delete(&self, queue: &str) -> Result<(), BrokerError> {
+        self.inner.delete(queue).await
+    }
+}
+
+/// CPU seconds of this process's threads whose name starts so, and of the others.
+fn cpu(name: &str) -> anyhow::Result<(f64, f64)> {
+    let (mut own, mut others) = (0.0, 0.0);
+    for entry in std::fs::read_dir("/proc/self/task")? {
+        let stat = std::fs::read_to_string(entry?.path().join("stat"))?;
+        let (head, rest) = stat.rsplit_once(')').context("a thread's state")?;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        // Ticks of 10 ms, in user and kernel mode.
+        let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
+        let is_own = head.split_once('(').is_some_and(|(_, comm)| comm.starts_with(name));
+        *(if is_own { &mut own } else { &mut others }) += ticks / 100.0;
+    }
+    Ok((own, others))
+}
+
+fn peak_megabytes() -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).context("VmHWM")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1e3)
+}
+
+/// Runs to the end; returns the graph and when the first message was sent.
+fn campaign(
+    store: &Store,
+    resolved: &ResolvedCampaign,
+    tasks: u64,
+    slots: usize,
+    name: &str,
+) -> anyhow::Result<(StageGraph, Option<Duration>)> {
+    let noted = Arc::new(Noted { inner: MemoryQueue::new(), first: OnceLock::new() });
+    let queue: Arc<dyn TaskQueue> = noted.clone();
+    let workers = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("worker")
+        .enable_all()
+        .build()?;
+    let settings = settings("scale", slots, Arc::new(Nothing { tasks }));
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let work = workers.spawn(runtime::run(queue.clone(), store.clone(), settings, stopped));
+    let coordinator = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name(name)
+        .enable_all()
+        .build()?;
+    let started = Instant::now();
+    let (of, at) = (resolved.clone(), store.clone());
+    let pace = Pace {
+        poll: Duration::from_millis(100),
+        patience: Duration::from_secs(60),
+        until: Stage::Catalogue,
+    };
+    let graph = coordinator.block_on(async move {
+        tokio::spawn(async move { run(&at, queue, &[], &of, pace, &mut Silent).await }).await
+    })??;
+    stop.send(true)?;
+    workers.block_on(work)??;
+    ensure!(graph.commits(Stage::Fit).len() as u64 == tasks, "every task has one commit");
+    Ok((graph, noted.first.get().map(|first| *first - started)))
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [tasks, place, rest @ ..] = arguments.as_slice() else {
+        anyhow::bail!("give TASKS STORE [WORKERS]");
+    };
+    let tasks: u64 = tasks.parse().context("TASKS is a number")?;
+    let slots: usize = rest.first().map_or(Ok(64), |w| w.parse()).context("WORKERS")?;
+    let text = "name = \"scale\"\n[field.mock]\nkind = \"prior\"\n[execution]\n\
+                blocks_per_task = 1\nqueue_window = 4096\n";
+    let spec = Campaign::parse(text, "scale.toml", Path::new("."), &[])?;
+    let main = tokio::runtime::Runtime::new()?;
+    let store = main.block_on(outshine_store::open(place))?;
+    let resolved = main.block_on(prepare(&store, spec))?;
+
+    for name in ["first", "again"] {
+        let started = Instant::now();
+        let (own, others) = cpu(name)?;
+        let (graph, first) = campaign(&store, &resolved, tasks, slots, name)?;
+        let (own, others) = (cpu(name)?.0 - own, cpu(name)?.1 - others);
+        let wall = started.elapsed().as_secs_f64();
+        println!(
+            "{name}: {wall:.1} s, coordinator {own:.1} s of CPU ({:.3} ms per task), first \
+             message after {:.2} s, peak memory {:.0} MB (others: {others:.1} s of CPU)",
+            1e3 * own / tasks as f64,
+            first.map_or(f64::NAN, |f| f.as_secs_f64()),
+            peak_megabytes()?
+        );
+        if name == "again" {
+            break;
+        }
+        let layout = Layout::new(&resolved.id());
+        let gone = graph.commits(Stage::Fit).iter().rev().take(100);
+        for record in gone {
+            let path = layout.commit(Stage::Fit, record.shard, &record.task);
+            main.block_on(store.delete(&path))?;
+        }
+    }
+    Ok(())
+}
