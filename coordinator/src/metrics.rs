@@ -42,7 +42,9 @@ impl View for Measured {
     fn show(&mut self, graph: &StageGraph) {
         for (stage, state) in graph.states() {
             let (done, pending, failed) = match state {
-                State::Running(r) => (r.done.len(), r.pending.len(), r.failed.len()),
+                State::Running(r) => {
+                    (r.done.len() + r.unread.len(), r.pending.len(), r.failed.len())
+                }
                 State::Complete(c) => (c.commits.len(), 0, c.failures.len()),
                 State::Failed(_) => (0, 0, 1),
                 State::Blocked(_) | State::Ready(_) => continue,

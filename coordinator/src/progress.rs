@@ -3,12 +3,16 @@
 
 use crate::failures;
 use crate::stage_graph::StageGraph;
-use outshine_schemas::ids::CampaignId;
+use outshine_schemas::ids::{CampaignId, TaskId};
 use outshine_schemas::outcome::StagePlan;
-use outshine_schemas::task::{Stage, Task};
+use outshine_schemas::task::{Shard, Stage, Task};
 use outshine_store::layout::Layout;
 use outshine_store::{Store, StoreError, commit};
 use std::collections::BTreeSet;
+
+/// Records taken in before tasks are published again: a campaign of a million
+/// tasks that is resumed gets its next ones before all of these are read.
+const READ_AT_A_TIME: usize = 4096;
 
 /// Which tasks' commits are looked for.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +56,8 @@ pub async fn look(
         started.extend(&planned);
         let ended = read_ended(store, campaign, graph, look, &started).await?;
         all += ended;
-        if planned.len() + ended == 0 {
+        let pause = matches!(look, Look::At(_)) && graph.has_unread();
+        if pause || planned.len() + ended == 0 {
             return Ok(all);
         }
     }
@@ -109,24 +114,25 @@ async fn read_ended(
     let running: Vec<Stage> = graph.running().map(|(stage, _)| stage).collect();
     let mut found = 0;
     for stage in running {
-        let path = |task: &Task| layout.commit(stage, task.shard, &task.id);
-        let (groups, wanted): (_, BTreeSet<String>) = match look {
+        let groups = match look {
             Look::At(tasks) if !started.contains(&stage) => {
-                let own = || tasks.iter().filter(|task| graph.awaits(stage, task));
-                let groups: BTreeSet<u64> = own().map(|task| task.shard.group()).collect();
-                (Some(groups), own().map(path).collect())
+                let own = tasks.iter().filter(|task| graph.awaits(stage, task));
+                Some(own.map(|task| task.shard.group()).collect())
             }
-            _ => (None, graph.awaited(stage).iter().map(path).collect()),
+            _ => None,
         };
-        if wanted.is_empty() {
-            continue;
+        if groups.as_ref().is_none_or(|groups: &BTreeSet<u64>| !groups.is_empty()) {
+            see(store, &layout, graph, stage, groups.as_ref()).await?;
         }
-        let mut paths = commit::list_committed(store, &layout, stage, groups.as_ref()).await?;
-        paths.retain(|path| wanted.contains(path));
+        let Some((_, running)) = graph.running().find(|(of, _)| *of == stage) else { continue };
+        let unread: Vec<_> = running.unread().take(READ_AT_A_TIME).collect();
+        let paths = unread.iter().map(|(shard, id)| layout.commit(stage, *shard, id)).collect();
         for record in commit::read_records(store, paths).await? {
             graph.commit(record);
             found += 1;
         }
+        // What is gone since it was listed waits again.
+        unread.iter().for_each(|(shard, _)| graph.lose(stage, *shard));
         if found == 0 {
             let known = graph.failed(stage);
             for failure in failures::list_but(store, campaign, stage, &known).await? {
@@ -135,4 +141,23 @@ async fn read_ended(
         }
     }
     Ok(found)
+}
+
+/// Lists the commits of a running stage, of some groups of shards or all.
+async fn see(
+    store: &Store,
+    layout: &Layout,
+    graph: &mut StageGraph,
+    stage: Stage,
+    groups: Option<&BTreeSet<u64>>,
+) -> Result<(), StoreError> {
+    let paths = commit::list_committed(store, layout, stage, groups).await?;
+    let Some((_, running)) = graph.running().find(|(of, _)| *of == stage) else { return Ok(()) };
+    let looked = |shard: &Shard| groups.is_none_or(|groups| groups.contains(&shard.group()));
+    let there = |(shard, id): &(Shard, TaskId)| {
+        looked(shard) && paths.binary_search(&layout.commit(stage, *shard, id)).is_ok()
+    };
+    let seen: Vec<Shard> = running.awaited().filter(there).map(|(shard, _)| shard).collect();
+    graph.see(stage, &seen);
+    Ok(())
 }

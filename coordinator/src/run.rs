@@ -120,7 +120,9 @@ pub async fn run(
         if graph.complete(pace.until) {
             return Ok(graph);
         }
-        tokio::time::sleep(pace.poll).await;
+        if trouble.is_some() || !graph.has_unread() {
+            tokio::time::sleep(pace.poll).await;
+        }
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Running {
     pub plan: StagePlan,
     /// Shards of tasks that can run and are not committed.
     pub pending: BTreeSet<Shard>,
+    /// Shards of tasks whose commit was seen and has not been taken in.
+    pub unread: BTreeSet<Shard>,
     /// Commits so far, in order of shard.
     pub done: Vec<CommitRecord>,
     /// Tasks that failed and that the stage goes on without.
@@ -34,13 +36,31 @@ pub struct Running {
 }
 
 impl Running {
+    /// The tasks whose commits would change anything and were not seen.
+    pub fn awaited(&self) -> impl Iterator<Item = (Shard, TaskId)> {
+        let shards = self.pending.iter().chain(self.failed.keys());
+        shards.map(|&shard| (shard, self.of.id(shard)))
+    }
+
+    /// Those whose commits were seen and not taken in.
+    pub fn unread(&self) -> impl Iterator<Item = (Shard, TaskId)> {
+        self.unread.iter().map(|&shard| (shard, self.of.id(shard)))
+    }
+
+    /// Whether nothing is waited for.
+    fn is_settled(&self) -> bool {
+        self.pending.is_empty() && self.unread.is_empty()
+    }
+
     /// Its pending tasks, in order of shard.
     pub fn tasks(&self) -> impl Iterator<Item = Task> {
         self.pending.iter().map(|&shard| self.of.task(shard))
     }
 
     fn awaits(&self, shard: Shard, task: &TaskId) -> bool {
-        let known = self.pending.contains(&shard) || self.failed.contains_key(&shard);
+        let known = self.pending.contains(&shard)
+            || self.unread.contains(&shard)
+            || self.failed.contains_key(&shard);
         known && self.of.id(shard) == *task
     }
 }
@@ -145,9 +165,9 @@ impl StageGraph {
     /// Starts a ready stage by its fixed plan, with the commits found already.
     pub fn start(&mut self, plan: StagePlan) {
         let stage = plan.stage;
-        let (pending, failed) = (BTreeSet::new(), BTreeMap::new());
+        let (pending, unread, failed) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
         let of = TaskOf::new(&self.campaign, &plan, None);
-        let running = Running { plan, pending, done: Vec::new(), failed, of };
+        let running = Running { plan, pending, unread, done: Vec::new(), failed, of };
         self.states.insert(stage, State::Running(running));
         self.refresh(stage);
     }
@@ -160,12 +180,41 @@ impl StageGraph {
             return;
         }
         running.pending.remove(&record.shard);
+        running.unread.remove(&record.shard);
         running.failed.remove(&record.shard);
         let at = running.done.partition_point(|r| r.shard < record.shard);
         running.done.insert(at, record);
-        if running.pending.is_empty() {
+        if running.is_settled() {
             self.refresh(stage);
         }
+    }
+
+    /// The commits of these shards of a running stage were seen: their tasks
+    /// are not pending any more, but the stage waits until they are taken in.
+    pub fn see(&mut self, stage: Stage, shards: &[Shard]) {
+        let Some(State::Running(running)) = self.states.get_mut(&stage) else { return };
+        for &shard in shards {
+            let failed = running.failed.remove(&shard).is_some();
+            if running.pending.remove(&shard) || failed {
+                running.unread.insert(shard);
+            }
+        }
+    }
+
+    /// A commit that was seen is not there any more: its task is pending again.
+    /// Of one that was taken in, nothing changes.
+    pub fn lose(&mut self, stage: Stage, shard: Shard) {
+        if let Some(State::Running(running)) = self.states.get_mut(&stage)
+            && running.unread.remove(&shard)
+        {
+            running.pending.insert(shard);
+        }
+    }
+
+    /// Whether commits wait to be taken in.
+    #[must_use]
+    pub fn has_unread(&self) -> bool {
+        self.running().any(|(_, running)| !running.unread.is_empty())
     }
 
     /// Takes in the failure of a task that is waited for; of another, nothing
@@ -189,7 +238,7 @@ impl StageGraph {
         } else {
             running.pending.remove(&shard);
             running.failed.insert(shard, failure);
-            if running.pending.is_empty() {
+            if running.is_settled() {
                 self.refresh(stage);
             }
         }
@@ -234,18 +283,6 @@ impl StageGraph {
         }
     }
 
-    /// The tasks that a running stage [`StageGraph::awaits`].
-    #[must_use]
-    pub fn awaited(&self, stage: Stage) -> Vec<Task> {
-        match &self.states[&stage] {
-            State::Running(r) => {
-                let failed = r.failed.keys().map(|&shard| r.of.task(shard));
-                r.tasks().chain(failed).collect()
-            }
-            _ => Vec::new(),
-        }
-    }
-
     /// The failed tasks of a running stage.
     #[must_use]
     pub fn failed(&self, stage: Stage) -> BTreeSet<TaskId> {
@@ -276,9 +313,12 @@ impl StageGraph {
         let last = running.done.last();
         running.of = TaskOf::new(&self.campaign, &running.plan, last);
         let known: BTreeSet<Shard> = running.done.iter().map(|record| record.shard).collect();
-        let open = |shard: &Shard| !known.contains(shard) && !running.failed.contains_key(shard);
+        let open = |shard: &Shard| {
+            let other = running.failed.contains_key(shard) || running.unread.contains(shard);
+            !known.contains(shard) && !other
+        };
         running.pending = plan::shards(&running.plan, last).into_iter().filter(open).collect();
-        if running.pending.is_empty() {
+        if running.is_settled() {
             let commits = std::mem::take(&mut running.done);
             let failures = std::mem::take(&mut running.failed).into_values().collect();
             let plan = running.plan.clone();
@@ -418,6 +458,20 @@ mod tests {
         tasks.iter().for_each(|task| graph.commit(done(task)));
         let ended = graph.ended(Stage::Fit).unwrap();
         assert_eq!((ended.commits.len(), ended.failures.len()), (3, 0));
+    }
+
+    #[test]
+    fn a_commit_that_was_seen_is_waited_for_until_it_is_taken_in() {
+        let mut graph = graph(1);
+        let tasks = fitting(&mut graph);
+        let shards: Vec<Shard> = tasks.iter().map(|task| task.shard).collect();
+        graph.see(Stage::Fit, &shards);
+        assert_eq!((graph.pending().count(), graph.has_unread()), (0, true));
+        assert!(graph.ended(Stage::Fit).is_none() && graph.awaits(Stage::Fit, &tasks[0]));
+        graph.lose(Stage::Fit, shards[0]);
+        assert_eq!(graph.pending().collect::<Vec<_>>(), tasks[..1]);
+        tasks.iter().for_each(|task| graph.commit(done(task)));
+        assert_eq!(graph.commits(Stage::Fit).len(), 3);
     }
 
     #[test]

@@ -118,14 +118,23 @@ fn peak_megabytes() -> anyhow::Result<f64> {
     Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1e3)
 }
 
-/// Runs to the end; returns the graph and when the first message was sent.
+/// A finished run.
+struct Ran {
+    graph: StageGraph,
+    /// When the first message was sent.
+    first: Option<Duration>,
+    /// CPU seconds of the coordinator's threads and of all others.
+    spent: (f64, f64),
+}
+
+/// Runs to the end.
 fn campaign(
     store: &Store,
     resolved: &ResolvedCampaign,
     tasks: u64,
     slots: usize,
     name: &str,
-) -> anyhow::Result<(StageGraph, Option<Duration>)> {
+) -> anyhow::Result<Ran> {
     let noted = Arc::new(Noted { inner: MemoryQueue::new(), first: OnceLock::new() });
     let queue: Arc<dyn TaskQueue> = noted.clone();
     let workers = tokio::runtime::Builder::new_multi_thread()
@@ -151,10 +160,11 @@ fn campaign(
     let graph = coordinator.block_on(async move {
         tokio::spawn(async move { run(&at, queue, &[], &of, pace, &mut Silent).await }).await
     })??;
+    let spent = cpu(name)?;
     stop.send(true)?;
     workers.block_on(work)??;
     ensure!(graph.commits(Stage::Fit).len() as u64 == tasks, "every task has one commit");
-    Ok((graph, noted.first.get().map(|first| *first - started)))
+    Ok(Ran { graph, first: noted.first.get().map(|first| *first - started), spent })
 }
 
 fn main() -> anyhow::Result<()> {
@@ -173,9 +183,8 @@ fn main() -> anyhow::Result<()> {
 
     for name in ["first", "again"] {
         let started = Instant::now();
-        let (own, others) = cpu(name)?;
-        let (graph, first) = campaign(&store, &resolved, tasks, slots, name)?;
-        let (own, others) = (cpu(name)?.0 - own, cpu(name)?.1 - others);
+        let Ran { graph, first, spent: (own, others) } =
+            campaign(&store, &resolved, tasks, slots, name)?;
         let wall = started.elapsed().as_secs_f64();
         println!(
             "{name}: {wall:.1} s, coordinator {own:.1} s of CPU ({:.3} ms per task), first \

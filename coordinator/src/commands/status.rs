@@ -20,7 +20,7 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
             State::Blocked(_) => "waits for earlier stages".to_owned(),
             State::Ready(_) => "ready".to_owned(),
             State::Running(r) => {
-                let all = r.done.len() + r.pending.len() + r.failed.len();
+                let all = r.done.len() + r.unread.len() + r.pending.len() + r.failed.len();
                 format!("{} of {all} tasks done{}", r.done.len(), failed(r.failed.len()))
             }
             State::Complete(c) => {

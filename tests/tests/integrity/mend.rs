@@ -69,7 +69,8 @@ async fn damaged_records_and_plans_are_mended_by_the_command() -> anyhow::Result
 async fn a_failure_that_damage_caused_does_not_stop_the_mended_task() -> anyhow::Result<()> {
     let copy = Copy::new().await?;
     let commit = copy.first("commits/fit", "")?;
-    let failure = commit.replace("/commits/", "/failures/");
+    let folder = copy.layout.failures(outshine_schemas::task::Stage::Fit);
+    let failure = format!("{folder}/{}.json", super::task_of(&commit));
     copy.store.put(&failure, copy.store.get(&commit).await?).await?;
     copy.flip(&copy.first(&format!("data/fit/{}", super::task_of(&commit)), "")?)?;
     let report = copy.verify().await?;
