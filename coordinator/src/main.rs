@@ -20,7 +20,7 @@ struct Arguments {
 enum Command {
     /// Run a campaign, or go on with it: the two are the same.
     Run(commands::run::Arguments),
-    /// Show how far a campaign is.
+    /// Show how far a campaign is. Writes nothing.
     Status(commands::status::Arguments),
     /// Put the failed tasks of a campaign back to work with the next run.
     Retry(commands::retry::Arguments),
