@@ -6,6 +6,7 @@
 //! the feature `local`, for the one-machine mode.
 
 pub mod dispatch;
+pub mod estimate;
 pub mod export;
 pub mod failures;
 pub mod gc;

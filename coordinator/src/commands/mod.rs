@@ -4,6 +4,7 @@ pub mod catalogue;
 #[cfg(feature = "local")]
 pub mod fit;
 pub mod gc;
+pub mod plan;
 pub mod retry;
 pub mod run;
 #[cfg(feature = "local")]
