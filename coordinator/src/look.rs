@@ -5,11 +5,12 @@ use crate::failures;
 use crate::stage_graph::{StageGraph, State};
 use futures::{StreamExt, TryStreamExt, stream};
 use outshine_schemas::campaign::ResolvedCampaign;
+use outshine_schemas::ids::TaskId;
 use outshine_schemas::outcome::{CommitRecord, StagePlan};
 use outshine_schemas::task::Stage;
 use outshine_store::layout::Layout;
 use outshine_store::{Store, StoreError, commit};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 /// How many commit records are read at a time.
@@ -66,8 +67,7 @@ impl Look {
     /// # Errors
     /// When the store does not answer.
     pub async fn refresh(&mut self, store: &Store) -> Result<(), StoreError> {
-        if self.has_failures() {
-            // They may have been put back to work since.
+        if self.is_outdated(store).await? {
             self.graph = StageGraph::new(self.campaign.clone());
         }
         // Each round starts a stage or takes in a commit: bounded by the campaign.
@@ -80,13 +80,27 @@ impl Look {
         }
     }
 
-    fn has_failures(&self) -> bool {
-        self.graph.states().any(|(_, state)| match state {
-            State::Failed(_) => true,
-            State::Running(running) => !running.failed.is_empty(),
-            State::Complete(complete) => !complete.failures.is_empty(),
-            State::Blocked(_) | State::Ready(_) => false,
-        })
+    /// Whether a stage cannot go on, or a task that failed has been put back to
+    /// work since.
+    async fn is_outdated(&self, store: &Store) -> Result<bool, StoreError> {
+        for (stage, state) in self.graph.states() {
+            let known: Vec<&TaskId> = match state {
+                State::Failed(_) => return Ok(true),
+                State::Running(running) => running.failed.keys().collect(),
+                State::Complete(complete) => complete.failures.iter().map(|f| &f.task).collect(),
+                State::Blocked(_) | State::Ready(_) => continue,
+            };
+            if known.is_empty() {
+                continue;
+            }
+            let layout = Layout::new(&self.campaign.id());
+            let entries = store.list(&layout.failures(stage)).await?;
+            let there: BTreeSet<String> = entries.into_iter().map(|entry| entry.path).collect();
+            if known.iter().any(|task| !there.contains(&layout.failure(stage, task))) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn start_planned(&mut self, store: &Store) -> Result<usize, StoreError> {

@@ -1,9 +1,11 @@
 //! A campaign's progress in figures, for people and for scripts.
 
+use crate::estimate::network::Network;
 use crate::failures;
 use crate::look::Look;
 use crate::stage_graph::State;
 use outshine_broker::{BrokerError, TaskQueue};
+use outshine_schemas::campaign::Campaign;
 use outshine_schemas::outcome::{CommitRecord, FailureRecord};
 use outshine_schemas::task::{Class, Stage};
 use serde_json::{Value, json};
@@ -48,7 +50,8 @@ pub struct StageStatus {
     pub task_seconds: f64,
     /// Commits per minute over the last minutes; `None` before the second.
     pub rate_per_minute: Option<f64>,
-    /// Seconds to the end at that rate; `None` where that is not known.
+    /// Seconds to the end at that rate, of training at most; `None` where that
+    /// is not known.
     pub eta_seconds: Option<f64>,
 }
 
@@ -138,8 +141,10 @@ impl Status {
         galaxies: &BTreeMap<String, Vec<i64>>,
         queues: Vec<QueueStatus>,
     ) -> Self {
+        let campaign = &look.campaign().campaign;
+        let states = look.graph().states();
         let stages =
-            look.graph().states().map(|(s, state)| stage(s, state, look.written(s), now)).collect();
+            states.map(|(s, state)| stage(campaign, s, state, look.written(s), now)).collect();
         let failures = failed(look)
             .into_iter()
             .map(|record| FailureStatus {
@@ -233,7 +238,13 @@ fn list(galaxies: &[i64]) -> String {
     format!("galaxies {}{more}", names.join(", "))
 }
 
-fn stage(stage: Stage, state: &State, written: &[SystemTime], now: SystemTime) -> StageStatus {
+fn stage(
+    campaign: &Campaign,
+    stage: Stage,
+    state: &State,
+    written: &[SystemTime],
+    now: SystemTime,
+) -> StageStatus {
     let seconds = |commits: &[CommitRecord]| commits.iter().map(|c| c.seconds).sum();
     let (place, pending, done, failed, task_seconds) = match state {
         State::Blocked(_) => (Place::Blocked, 0, 0, 0, 0.0),
@@ -248,8 +259,10 @@ fn stage(stage: Stage, state: &State, written: &[SystemTime], now: SystemTime) -
         State::Failed(f) => (Place::Failed(f.reason.clone()), 0, written.len(), 0, 0.0),
     };
     let rate = if place == Place::Running { rate_per_minute(written, now) } else { None };
-    // Training plans span by span: how many follow is not known.
-    let eta = rate.filter(|&rate| rate > 0.0 && stage != Stage::Train);
+    let eta = match state {
+        State::Running(running) if stage == Stage::Train => training_left(campaign, &running.done),
+        _ => rate.filter(|&rate| rate > 0.0).map(|rate| 60.0 * pending as f64 / rate),
+    };
     StageStatus {
         stage,
         place,
@@ -258,8 +271,17 @@ fn stage(stage: Stage, state: &State, written: &[SystemTime], now: SystemTime) -
         failed,
         task_seconds,
         rate_per_minute: rate,
-        eta_seconds: eta.map(|rate| 60.0 * pending as f64 / rate),
+        eta_seconds: eta,
     }
+}
+
+/// Seconds that training takes yet, which plans span by span: to its last epoch
+/// as long as each took so far. It may stop before.
+fn training_left(campaign: &Campaign, done: &[CommitRecord]) -> Option<f64> {
+    let epochs = done.last()?.shard.end;
+    let seconds: f64 = done.iter().map(|span| span.seconds).sum();
+    let left = Network::new(campaign).max_epochs.saturating_sub(epochs);
+    Some(seconds / epochs as f64 * left as f64)
 }
 
 /// Commits per minute over the last minutes, or since the first commit where

@@ -10,13 +10,15 @@ use outshine_coordinator::touched::touched;
 use outshine_coordinator::{failures, prepare};
 use outshine_schemas::task::Stage;
 use outshine_store::Store;
+use outshine_store::layout::Layout;
 use outshine_tests::campaigns::{TINY, run_here, run_until, run_with, tiny};
 use outshine_tests::processes::{files, outshine, outshine_error, outshine_ok};
+use outshine_tests::servers::{RabbitMq, or_skip};
 use outshine_worker::runtime::{Assignment, Kernel};
 use outshine_worker::stages::{Outcome, StageError, Stages};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 async fn see(store: &Store, look: &mut Look) -> anyhow::Result<Status> {
     look.refresh(store).await?;
@@ -54,6 +56,18 @@ async fn one_look_after_the_other_sees_a_campaign_grow_and_writes_nothing() -> a
     assert_eq!(simulate.task_seconds, seconds);
     assert!(!status.complete);
 
+    // One span of training is done: that tells how long the others take at most.
+    let layout = Layout::new(&given.id());
+    let kernel = Arc::new(Stuck(Stages::default()));
+    tokio::select! {
+        ended = run_with(&store, tiny(&[])?, kernel) => anyhow::bail!("{:?}", ended?.result),
+        seen = wait_for(&store, layout.commits(Stage::Train)) => seen?,
+    }
+    let status = see(&store, &mut look).await?;
+    let train = &status.stages[Stage::Train as usize];
+    assert_eq!((&train.place, train.done, train.pending()), (&Place::Running, 1, 1));
+    assert_eq!(train.eta_seconds, Some(2.0 * train.task_seconds), "one of three spans");
+
     let graph = run_here(&store, tiny(&[])?, 2).await?.graph()?;
     assert!(objects(&store).await?.len() > before.len());
     let end = objects(&store).await?;
@@ -67,6 +81,27 @@ async fn one_look_after_the_other_sees_a_campaign_grow_and_writes_nothing() -> a
     let mut fresh = Look::find(&store, &given).await?.context("it is there")?;
     assert_eq!(see(&store, &mut fresh).await?.stages, status.stages);
     assert_eq!(objects(&store).await?, end);
+    Ok(())
+}
+
+/// The science, but for training, which hangs in its second span.
+struct Stuck(Stages);
+
+#[async_trait]
+impl Kernel for Stuck {
+    async fn run(&self, assignment: Assignment) -> Result<Outcome, StageError> {
+        if assignment.task.stage == Stage::Train && assignment.task.shard.start > 0 {
+            std::future::pending::<()>().await;
+        }
+        self.0.run(assignment).await
+    }
+}
+
+/// Waits for an object below a folder.
+async fn wait_for(store: &Store, folder: String) -> anyhow::Result<()> {
+    while store.list(&folder).await?.is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     Ok(())
 }
 
@@ -162,5 +197,29 @@ async fn a_broker_tells_what_waits_and_what_is_dead() -> anyhow::Result<()> {
     let seen = outshine_coordinator::status::queues(queue.as_ref()).await?;
     assert_eq!(seen.len(), 1, "of the class without a queue, nothing");
     assert_eq!((seen[0].waiting, seen[0].dead_letters), (2, 1));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_asks_a_real_broker_and_leaves_it_as_it_is() -> anyhow::Result<()> {
+    let Some(broker) = or_skip(RabbitMq::start()) else { return Ok(()) };
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (toml, store) = (path("tiny.toml"), path("store"));
+    std::fs::write(&toml, TINY)?;
+    outshine_ok(&["run", &toml, "--store", &store, "--until", "field", "--workers", "1"], &[])?;
+    let url = broker.url();
+    let arguments = ["status", &toml, "--store", &store, "--queue", &url];
+    for _ in 0..2 {
+        // A look that declared the queue would show it the second time.
+        let text = outshine_ok(&arguments, &[])?;
+        assert!(text.contains("simulate") && !text.contains("queue"), "{text}");
+    }
+    let queue = outshine_broker::open(&url).await?;
+    let name = outshine_schemas::task::Class::Fit.queue();
+    queue.declare(&name).await?;
+    queue.publish(&name, "task".into()).await?;
+    let text = outshine_ok(&arguments, &[])?;
+    assert!(text.contains(&format!("queue {name}: 1 waiting, 0 dead letters")), "{text}");
     Ok(())
 }

@@ -24,8 +24,8 @@ pub struct Arguments {
     /// or amqps://... [default: none is asked].
     #[arg(long, env = "OUTSHINE_QUEUE", hide_env_values = true)]
     queue: Option<String>,
-    /// Looks again every so many seconds, until the campaign is complete or
-    /// cannot go on.
+    /// Looks again every so many seconds (5, if no number is given), until the
+    /// campaign is complete or cannot go on. Comes after the campaign file.
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "5")]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=86_400))]
     watch: Option<u64>,
