@@ -245,7 +245,8 @@ fn stage(
     written: &[SystemTime],
     now: SystemTime,
 ) -> StageStatus {
-    let seconds = |commits: &[CommitRecord]| commits.iter().map(|c| c.seconds).sum();
+    // From 0: an empty sum of floats is -0.
+    let seconds = |commits: &[CommitRecord]| commits.iter().fold(0.0, |sum, c| sum + c.seconds);
     let (place, pending, done, failed, task_seconds) = match state {
         State::Blocked(_) => (Place::Blocked, 0, 0, 0, 0.0),
         State::Ready(_) => (Place::Ready, 0, 0, 0, 0.0),

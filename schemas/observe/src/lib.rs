@@ -26,7 +26,11 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
-    if json { Box::new(logs.json().finish()) } else { Box::new(logs.finish()) }
+    if json {
+        Box::new(logs.json().with_span_list(false).finish())
+    } else {
+        Box::new(logs.finish())
+    }
 }
 
 /// Waits for SIGINT or SIGTERM.
