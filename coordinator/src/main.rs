@@ -20,7 +20,10 @@ struct Arguments {
 enum Command {
     /// Run a campaign, or go on with it: the two are the same.
     Run(commands::run::Arguments),
-    /// Show how far a campaign is.
+    /// Say what a campaign will take, before anything runs: tasks, processor
+    /// time, bytes, requests. Writes nothing.
+    Plan(commands::plan::Arguments),
+    /// Show how far a campaign is. Writes nothing.
     Status(commands::status::Arguments),
     /// Put the failed tasks of a campaign back to work with the next run.
     Retry(commands::retry::Arguments),
@@ -59,6 +62,7 @@ async fn main() -> std::process::ExitCode {
     outshine_observe::start_logs(arguments.json_logs, "warn");
     let result = match arguments.command {
         Command::Run(a) => commands::run::main(a).await,
+        Command::Plan(a) => commands::plan::main(a).await,
         Command::Status(a) => commands::status::main(a).await,
         Command::Retry(a) => commands::retry::main(a).await,
         Command::Verify(a) => commands::verify::main(a).await,

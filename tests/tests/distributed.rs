@@ -3,7 +3,7 @@
 
 use anyhow::{Context, ensure};
 use outshine_tests::campaigns::{TINY, differences};
-use outshine_tests::processes::{Process, files, outshine_ok};
+use outshine_tests::processes::{Process, files, outshine, outshine_ok};
 use outshine_tests::servers::{RabbitMq, S3, or_skip};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -30,14 +30,15 @@ fn wait_for_commit(
     stage: &str,
 ) -> anyhow::Result<()> {
     let started = Instant::now();
-    let begun = |line: &str| {
-        let state = line.trim_start().strip_prefix(stage).and_then(|l| l.strip_prefix(": "));
-        state.is_some_and(|s| !["0 of", "waits", "ready"].iter().any(|none| s.starts_with(none)))
-    };
     while started.elapsed() < LONG {
-        let status = outshine_ok(&["status", campaign, "--store", store], environment)?;
-        if status.lines().any(begun) {
-            return Ok(());
+        let status = outshine(&["status", campaign, "--store", store, "--json"], environment)?;
+        // Before its record is stored, there is nothing to see of a campaign.
+        if status.status.success() {
+            let status: serde_json::Value = serde_json::from_slice(&status.stdout)?;
+            let stages = status["stages"].as_array().context("stages")?;
+            if stages.iter().any(|s| s["stage"] == stage && s["done"].as_u64() > Some(0)) {
+                return Ok(());
+            }
         }
         std::thread::sleep(Duration::from_millis(50));
     }

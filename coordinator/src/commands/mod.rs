@@ -4,6 +4,7 @@ pub mod catalogue;
 #[cfg(feature = "local")]
 pub mod fit;
 pub mod gc;
+pub mod plan;
 pub mod retry;
 pub mod run;
 #[cfg(feature = "local")]
@@ -11,6 +12,7 @@ pub mod science;
 pub mod status;
 pub mod verify;
 
+use bytes::Bytes;
 use clap::Args;
 use outshine_coordinator::progress;
 use outshine_coordinator::stage_graph::StageGraph;
@@ -34,13 +36,20 @@ pub struct Place {
 impl Place {
     /// Opens the store and stores the campaign, if it is new.
     pub async fn open(&self) -> anyhow::Result<(Store, ResolvedCampaign)> {
+        let campaign = self.check()?;
+        let store = outshine_store::open(&self.store).await?;
+        let resolved = outshine_coordinator::prepare::prepare(&store, campaign).await?;
+        Ok((store, resolved))
+    }
+
+    /// Reads the campaign, with the sections that the science reads where it is
+    /// linked in.
+    pub fn check(&self) -> anyhow::Result<Campaign> {
         let campaign = Campaign::load(&self.campaign, &self.settings)?;
         #[cfg(feature = "local")]
         outshine_worker::stages::Science::new(&campaign)
             .map_err(|e| anyhow::anyhow!("{}: {}", self.campaign.display(), e.report()))?;
-        let store = outshine_store::open(&self.store).await?;
-        let resolved = outshine_coordinator::prepare::prepare(&store, campaign).await?;
-        Ok((store, resolved))
+        Ok(campaign)
     }
 
     /// Opens the store and finds the campaign in it; writes nothing.
@@ -49,6 +58,18 @@ impl Place {
         let store = outshine_store::open(&self.store).await?;
         let (campaign, _) = outshine_coordinator::prepare::resolve(campaign).await?;
         Ok((store, campaign))
+    }
+
+    /// As [`Place::find`], with the campaign's inputs; makes no folder where
+    /// there is none, and then has no store.
+    pub async fn peek(&self) -> anyhow::Result<(Option<Store>, ResolvedCampaign, Vec<Bytes>)> {
+        let campaign = Campaign::load(&self.campaign, &self.settings)?;
+        let (campaign, inputs) = outshine_coordinator::prepare::resolve(campaign).await?;
+        let is_folder = !self.store.contains(':');
+        if is_folder && !std::path::Path::new(&self.store).exists() {
+            return Ok((None, campaign, inputs));
+        }
+        Ok((Some(outshine_store::open(&self.store).await?), campaign, inputs))
     }
 
     /// As [`Place::open`], with all that is known of the campaign's progress.

@@ -12,6 +12,7 @@ use outshine_schemas::task::{Class, Stage};
 use outshine_store::Store;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tracing::Instrument;
 
 /// As long as a worker's own.
 const HANG_SECONDS: u64 = 900;
@@ -102,8 +103,10 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
         until: arguments.until,
     };
     let hang = Duration::from_secs(arguments.hang_seconds.max(1));
+    let span = tracing::error_span!("run", campaign = campaign.id().as_str());
     let graph =
         drive(&store, (queue, &arguments.own_queue), (workers, hang), cores, &campaign, pace)
+            .instrument(span)
             .await
             .with_context(|| {
                 format!(

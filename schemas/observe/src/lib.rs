@@ -7,13 +7,30 @@
 pub mod http;
 pub mod names;
 
+use tracing::Subscriber;
+pub use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::SubscriberInitExt;
+
 /// Logs to standard error, as text or as one JSON object per line; `RUST_LOG`
 /// overrides `level`.
 pub fn start_logs(json: bool, level: &str) {
-    use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if json { logs.json().init() } else { logs.init() }
+    logs(json, filter, std::io::stderr).init();
+}
+
+/// Logs to `writer`. A JSON object has the fields of a line under `fields`, and
+/// those of the task that it belongs to, if any, under `span`.
+pub fn logs<W>(json: bool, filter: EnvFilter, writer: W) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    if json {
+        Box::new(logs.json().with_span_list(false).finish())
+    } else {
+        Box::new(logs.finish())
+    }
 }
 
 /// Waits for SIGINT or SIGTERM.

@@ -58,6 +58,15 @@ fn counted(stage: &'static str, verdict: Verdict) -> Verdict {
     verdict
 }
 
+/// Tells the log what the span of a delivery is about.
+fn name_in_logs(task: &Task, attempt: &str) {
+    let span = tracing::Span::current();
+    span.record("campaign", task.campaign.as_str());
+    span.record("stage", task.stage.name());
+    span.record("task", task.id.as_str());
+    span.record("attempt_id", attempt);
+}
+
 /// The right to work in this process.
 enum Room {
     /// Beside other tasks.
@@ -106,6 +115,8 @@ impl Executor {
             Ok(task) => task,
             Err(error) => return counted("unknown", Verdict::Unreadable(error)),
         };
+        let attempt = uuid::Uuid::new_v4().to_string();
+        name_in_logs(&task, &attempt);
         let suspect = redeliveries >= SUSPECT;
         let _room = Room::enter(&self.room, suspect).await;
         // Another slot may be at it: this message, a second one, waits for the
@@ -113,7 +124,7 @@ impl Executor {
         while !self.board.begin(&task.id) {
             tokio::time::sleep(SECOND_LOOK).await;
         }
-        let verdict = match self.attempt(&task, suspect).await {
+        let verdict = match self.attempt(&task, &attempt, suspect).await {
             Ok(()) => Verdict::Done,
             Err(error) => self.judge(&task, &error, redeliveries + 1).await,
         };
@@ -121,10 +132,15 @@ impl Executor {
         counted(task.stage.name(), verdict)
     }
 
-    async fn attempt(&mut self, task: &Task, suspect: bool) -> Result<(), StageError> {
+    async fn attempt(
+        &mut self,
+        task: &Task,
+        attempt: &str,
+        suspect: bool,
+    ) -> Result<(), StageError> {
         let path = Layout::new(&task.campaign).commit(task.stage, task.shard, &task.id);
         if self.store.exists(&path).await? {
-            tracing::debug!(task = %task.id, stage = %task.stage, "committed already");
+            tracing::debug!("committed already");
             return Ok(());
         }
         let campaign = self.load(task).await?;
@@ -132,7 +148,7 @@ impl Executor {
             self.note_loss(task, campaign.campaign.execution.max_losses).await?;
         }
         let started = Instant::now();
-        tracing::info!(task = %task.id, stage = %task.stage, shard = %task.shard, "start");
+        tracing::info!(shard = %task.shard, "start");
         let assignment = Assignment {
             store: self.store.clone(),
             task: task.clone(),
@@ -153,16 +169,12 @@ impl Executor {
         };
         let files = outcome.files.into_iter();
         let files = files.map(|(name, bytes, rows)| NewFile { name, bytes, rows }).collect();
-        let attempt = uuid::Uuid::new_v4().to_string();
         let layout = Layout::new(&task.campaign);
-        let kept = commit::publish_attempt(&self.store, &layout, &attempt, draft, files).await?;
+        let kept = commit::publish_attempt(&self.store, &layout, attempt, draft, files).await?;
         let kept = kept.record();
         metrics::histogram!(names::WORKER_SECONDS, "stage" => task.stage.name())
             .record(started.elapsed().as_secs_f64());
-        tracing::info!(
-            task = %task.id, stage = %task.stage, seconds = kept.seconds, winner = %kept.worker,
-            "committed"
-        );
+        tracing::info!(seconds = kept.seconds, winner = %kept.worker, "committed");
         if suspect {
             self.forget_losses(task).await;
         }
@@ -192,7 +204,7 @@ impl Executor {
             worker: self.worker.clone(),
         };
         let path = format!("{folder}/{}.json", uuid::Uuid::new_v4());
-        tracing::warn!(task = %task.id, stage = %task.stage, "lost before: tried alone");
+        tracing::warn!("lost before: tried alone");
         Ok(self.store.put_json(&path, &record).await?)
     }
 

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 /// How a worker runs.
 #[derive(Clone)]
@@ -170,7 +171,23 @@ async fn take(
     }
 }
 
+/// Does a delivery and settles it. Every line of the log in between says which
+/// task it belongs to, at every level.
 async fn handle(executor: &mut Executor, delivery: Delivery) -> Result<(), WorkerError> {
+    use tracing::field::Empty;
+    let attempt = delivery.redeliveries + 1;
+    let span = tracing::error_span!(
+        "task",
+        campaign = Empty,
+        stage = Empty,
+        task = Empty,
+        attempt,
+        attempt_id = Empty
+    );
+    settle(executor, delivery).instrument(span).await
+}
+
+async fn settle(executor: &mut Executor, delivery: Delivery) -> Result<(), WorkerError> {
     let redeliveries = delivery.redeliveries;
     let settlement = match executor.execute(&delivery.payload, redeliveries).await {
         Verdict::Done => delivery.ack().await,

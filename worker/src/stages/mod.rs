@@ -115,7 +115,9 @@ impl Outcome {
 async fn compute<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StageError> + Send + 'static,
 ) -> Result<T, StageError> {
-    tokio::task::spawn_blocking(work)
+    // What it logs belongs to the task, too.
+    let span = tracing::Span::current();
+    tokio::task::spawn_blocking(move || span.in_scope(work))
         .await
         .map_err(|e| StageError::Permanent(format!("the computation panicked: {e}")))?
 }

@@ -1,0 +1,103 @@
+//! Requests to the store, as the code makes them. A worker's reads are those of
+//! its stage (`worker/src/stages`); a coordinator looks at what runs every
+//! half second ([`super::rates::POLL`]).
+
+use super::rates::{LISTED, POLL};
+use outshine_schemas::task::Stage;
+
+/// Requests by kind; what asks whether an object is there counts as a read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// Writes.
+    pub put: u64,
+    /// Reads.
+    pub get: u64,
+    /// Listings.
+    pub list: u64,
+}
+
+impl std::ops::AddAssign for Requests {
+    fn add_assign(&mut self, other: Self) {
+        self.put += other.put;
+        self.get += other.get;
+        self.list += other.list;
+    }
+}
+
+/// Tasks of every stage, and what else the reads depend on.
+#[derive(Clone, Copy)]
+pub struct Facts<'a> {
+    /// Tasks of a stage.
+    pub tasks: &'a dyn Fn(Stage) -> u64,
+    /// Tables of the user.
+    pub inputs: u64,
+    /// Whether the estimator is trained in the campaign.
+    pub trained: bool,
+    /// Whether there is truth to compare with.
+    pub mock: bool,
+    /// Whether redshifts are fitted.
+    pub free: bool,
+}
+
+impl Facts<'_> {
+    /// Requests for the `tasks` of a stage that leave `files` files in all and
+    /// take `seconds`.
+    #[must_use]
+    pub fn of(&self, stage: Stage, files: u64, seconds: f64) -> Requests {
+        let tasks = (self.tasks)(stage);
+        let looks = (seconds / POLL).ceil() as u64 + 1;
+        // Commits and failures; half of the commits are there at a time.
+        let coordinator = looks * (2 + tasks / (2 * LISTED));
+        let spans = (self.tasks)(Stage::Train);
+        // Who reads the model lists the spans of training to find the last one.
+        let network = matches!(stage, Stage::Calibrate | Stage::Fit | Stage::Reduce);
+        let worker = if network { tasks } else { self.spans(stage, spans) };
+        Requests {
+            put: files + tasks + 1,
+            // Whether it is done already, and the record that the coordinator reads.
+            get: tasks * (2 + self.reads(stage)) + self.training(stage) + 2,
+            list: coordinator + worker,
+        }
+    }
+
+    /// Reads of one task; those of training are in [`Facts::training`].
+    fn reads(&self, stage: Stage) -> u64 {
+        let tasks = |of| (self.tasks)(of);
+        // Its own plan, then commits of the training and the model's two files.
+        let model = 1 + tasks(Stage::Train) + 2;
+        match stage {
+            Stage::Field => self.inputs,
+            Stage::Simulate | Stage::Train => 0,
+            Stage::Calibrate => model,
+            // The field's plan, commit and pixels, and limits; truth; galaxies.
+            Stage::Fit => model + 5 + u64::from(self.mock) + u64::from(self.free),
+            // The same with the galaxies, two plans, and the blocks of its galaxies.
+            Stage::Reduce => {
+                let overlapping = tasks(Stage::Fit) / tasks(stage).max(1) + 1;
+                model + 9 + 2 * overlapping
+            }
+            Stage::Catalogue => {
+                let truth = if self.mock { 2 + 2 * tasks(Stage::Fit) } else { 0 };
+                5 + 2 * tasks(Stage::Reduce) + truth
+            }
+        }
+    }
+
+    /// Reads of all spans of training: each reads every simulation, and what
+    /// the span before left.
+    fn training(&self, stage: Stage) -> u64 {
+        if stage != Stage::Train {
+            return 0;
+        }
+        if !self.trained {
+            return 2;
+        }
+        let spans = (self.tasks)(stage);
+        let before = spans * spans.saturating_sub(1) / 2 + spans.saturating_sub(1);
+        spans * (1 + 2 * (self.tasks)(Stage::Simulate)) + before
+    }
+
+    fn spans(&self, stage: Stage, spans: u64) -> u64 {
+        if stage == Stage::Train && self.trained { spans.saturating_sub(1) } else { 0 }
+    }
+}

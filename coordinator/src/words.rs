@@ -1,0 +1,46 @@
+//! Figures in words that a person reads at a glance.
+
+/// A time: `42 s`, `12 min`, `3.5 h` or `8.1 d`.
+#[must_use]
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 99.5 => format!("{s:.0} s"),
+        s if s < 5970.0 => format!("{:.0} min", s / 60.0),
+        s if s < 48.0 * 3600.0 => format!("{:.1} h", s / 3600.0),
+        s => format!("{:.1} d", s / 86_400.0),
+    }
+}
+
+/// A number of bytes, in powers of a thousand.
+#[must_use]
+pub fn bytes(count: u64) -> String {
+    let mut value = count as f64;
+    for unit in ["B", "kB", "MB", "GB", "TB"] {
+        if value < 999.5 {
+            let digits = if unit == "B" || value >= 99.95 { 0 } else { 1 };
+            return format!("{value:.digits$} {unit}");
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} PB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_keep_their_size() {
+        let times = [(0.4, "0 s"), (99.0, "99 s"), (600.0, "10 min"), (5400.0, "90 min")];
+        for (seconds, text) in times {
+            assert_eq!(duration(seconds), text);
+        }
+        assert_eq!(duration(7200.0), "2.0 h");
+        assert_eq!(duration(7.0 * 86_400.0), "7.0 d");
+        let sizes = [(999, "999 B"), (1000, "1.0 kB"), (123_456_789, "123 MB")];
+        for (count, text) in sizes {
+            assert_eq!(bytes(count), text);
+        }
+        assert_eq!(bytes(u64::MAX), "18446.7 PB");
+    }
+}
