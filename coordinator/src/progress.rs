@@ -47,6 +47,7 @@ async fn fix_plans(
             None => match graph.plan(stage) {
                 Ok(plan) => {
                     let text = serde_json::to_vec_pretty(&plan).unwrap_or_default();
+                    outshine_fault::point(outshine_fault::BEFORE_PLAN);
                     let _either = store.put_new(&path, text.into()).await?;
                     // Another coordinator may have been first: its plan counts.
                     store.get(&path).await?
