@@ -47,6 +47,15 @@ impl Reference {
         Ok(Self { campaign, root, commits, products })
     }
 
+    /// Products in `folder` that are not, byte for byte, those of this campaign;
+    /// any that are missing or too many.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn other_products(&self, folder: &Path) -> anyhow::Result<Vec<String>> {
+        Ok(differences(&self.products, &files(folder)?))
+    }
+
     /// Number of its tasks.
     #[must_use]
     pub fn tasks(&self) -> u64 {
@@ -97,7 +106,7 @@ pub fn check(
     let out = folder.join("products");
     let to = out.display().to_string();
     outshine_ok(&["catalogue", "export", campaign, "--store", &url, "--to", &to], &environment)?;
-    let other = differences(&reference.products, &files(&out)?);
+    let other = reference.other_products(&out)?;
     ensure!(other.is_empty(), "products that differ from the undisturbed ones: {other:?}");
     std::fs::remove_dir_all(&out)?;
     Ok(())
@@ -117,7 +126,8 @@ fn unequal<'a>(
 }
 
 /// What `outshine verify` said besides orphans and that all is well.
-fn odd_lines(said: &str) -> Vec<&str> {
+#[must_use]
+pub fn odd_lines(said: &str) -> Vec<&str> {
     let orphan = |line: &str| line.trim_start().starts_with("orphan ");
     let well =
         |line: &str| line.starts_with("campaign ") || line.ends_with("; 0 planned tasks wait");
