@@ -18,12 +18,16 @@ pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// `outshine ARGUMENTS`, run to its end.
+/// Seconds after which a command that does not end is ended: longer than any takes.
+const ENDS_WITHIN: &str = "1200";
+
+/// `outshine ARGUMENTS`, run to its end; killed, with status 137, where it has none.
 ///
 /// # Errors
 /// When it cannot be started; how it ended is in the value.
 pub fn outshine(arguments: &[&str], environment: &[(&str, String)]) -> anyhow::Result<Output> {
-    let mut command = Command::new(binary("outshine")?);
+    let mut command = Command::new("timeout");
+    command.args(["--signal=KILL", ENDS_WITHIN]).arg(binary("outshine")?);
     command.args(arguments).envs(environment.iter().map(|(k, v)| (*k, v.as_str())));
     Ok(command.stdin(Stdio::null()).output()?)
 }
