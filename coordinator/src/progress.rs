@@ -82,6 +82,7 @@ async fn fix_plans(
             Some(stored) => stored,
             None => {
                 let text = serde_json::to_vec_pretty(&own).unwrap_or_default();
+                outshine_fault::point(outshine_fault::BEFORE_PLAN);
                 let _either = store.put_new(&path, text.into()).await?;
                 // Another coordinator may have been first: its plan counts.
                 store.get(&path).await?

@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub mod campaigns;
+pub mod chaos;
 pub mod processes;
 pub mod reference;
 pub mod servers;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, ensure};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// The folder of the binaries that were built with the tests.
@@ -18,12 +18,16 @@ pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// `outshine ARGUMENTS`, run to its end.
+/// Seconds after which a command that does not end is ended: longer than any takes.
+const ENDS_WITHIN: &str = "1200";
+
+/// `outshine ARGUMENTS`, run to its end; killed, with status 137, where it has none.
 ///
 /// # Errors
 /// When it cannot be started; how it ended is in the value.
 pub fn outshine(arguments: &[&str], environment: &[(&str, String)]) -> anyhow::Result<Output> {
-    let mut command = Command::new(binary("outshine")?);
+    let mut command = Command::new("timeout");
+    command.args(["--signal=KILL", ENDS_WITHIN]).arg(binary("outshine")?);
     command.args(arguments).envs(environment.iter().map(|(k, v)| (*k, v.as_str())));
     Ok(command.stdin(Stdio::null()).output()?)
 }
@@ -99,6 +103,30 @@ impl Process {
         Ok(Self(command.spawn()?))
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.0.try_wait()?)
+    }
+
+    /// Sends it a signal, such as `STOP`.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub fn signal(&self, name: &str) -> anyhow::Result<()> {
+        let status = Command::new("kill").args(["-s", name, &self.0.id().to_string()]).status()?;
+        ensure!(status.success(), "kill -s {name} failed");
+        Ok(())
+    }
+
     /// SIGKILL, and waits for the end.
     ///
     /// # Errors
@@ -145,6 +173,21 @@ impl Drop for Process {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Waits a moment for a process to be stopped; false where it is not.
+#[must_use]
+pub fn is_stopped(pid: u32) -> bool {
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(5) {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // `pid (name) state ...`; a name may have brackets of its own.
+        if stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')) {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    false
 }
 
 /// Every file under `folder`: path relative to it, and content.

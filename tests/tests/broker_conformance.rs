@@ -247,3 +247,31 @@ async fn an_endless_outage_ends_in_an_error() {
     assert_eq!(next.ack().await, Settlement::Settled);
     drop(broker);
 }
+
+/// A broker takes back by itself what a consumer holds for longer than its acknowledgement timeout:
+/// the message comes again, and the consumer goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_is_held_for_too_long_comes_again() {
+    const QUEUE: &str = "held";
+    let Some(broker) = or_skip(RabbitMq::start()) else { return };
+    // Half an hour by default, looked at once a minute.
+    for (setting, milliseconds) in [("consumer_timeout", "2000"), ("channel_tick_interval", "200")]
+    {
+        let set = format!("application:set_env(rabbit, {setting}, {milliseconds}).");
+        let output = broker.ctl(&["eval", &set]).unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+    let queue = open(&broker.url()).await.unwrap();
+    queue.declare(QUEUE).await.unwrap();
+    let mut consumer = queue.consume(QUEUE).await.unwrap();
+    queue.publish(QUEUE, body(1)).await.unwrap();
+    let held = consumer.next().await.unwrap();
+    assert_eq!((number(&held.payload), held.redeliveries), (1, 0));
+    // Not settled, and yet the next delivery comes: the same message.
+    let again = tokio::time::timeout(PATIENCE, consumer.next()).await.unwrap().unwrap();
+    assert_eq!((number(&again.payload), again.redeliveries), (1, 1));
+    assert_eq!(held.ack().await, Settlement::Lost);
+    assert_eq!(again.ack().await, Settlement::Settled);
+    assert_eq!(queue.depth(QUEUE).await.unwrap(), 0);
+    assert_eq!(queue.dead_letter_depth(QUEUE).await.unwrap(), 0);
+}

@@ -118,6 +118,7 @@ pub async fn publish_attempt(
         seconds: draft.seconds,
         worker: draft.worker,
     };
+    outshine_fault::point(outshine_fault::PUT_BEFORE_COMMIT);
     put_record(store, layout, record).await
 }
 

@@ -76,6 +76,21 @@ impl RabbitMq {
         self.gone()
     }
 
+    /// The port that it listens on, on the loopback interface.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Sends the running broker a signal, such as `STOP`; returns its process id.
+    pub fn signal(&self, name: &str) -> Result<u32, ServerError> {
+        let pid = fs::read_to_string(self.folder.join("pid"))?;
+        let id = pid.trim().parse().map_err(|_| failed(format!("no process id: `{pid}`")))?;
+        match Command::new("kill").args(["-s", name, pid.trim()]).status()?.success() {
+            true => Ok(id),
+            false => Err(failed(format!("kill -s {name} of RabbitMQ failed"))),
+        }
+    }
+
     /// Stops the broker in good order. [`Self::restart`] brings it back.
     pub fn stop(&mut self) -> Result<(), ServerError> {
         let output = self.ctl(&["shutdown"])?;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::{
@@ -83,6 +83,21 @@ impl S3 {
     /// Where the server listens.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The port that it listens on, on the loopback interface.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Sends the running server a signal, such as `STOP`; returns its process id.
+    pub fn signal(&self, name: &str) -> Result<u32, ServerError> {
+        let Some(server) = &self.server else { return Err(failed("SeaweedFS does not run")) };
+        let group = format!("-{}", server.id());
+        match Command::new("kill").args(["-s", name, "--", &group]).status()?.success() {
+            true => Ok(server.id()),
+            false => Err(failed(format!("kill -s {name} of SeaweedFS failed"))),
+        }
     }
 
     /// What a process needs in its environment to open [`Self::url`].

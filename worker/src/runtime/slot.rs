@@ -190,7 +190,10 @@ async fn handle(executor: &mut Executor, delivery: Delivery) -> Result<(), Worke
 async fn settle(executor: &mut Executor, delivery: Delivery) -> Result<(), WorkerError> {
     let redeliveries = delivery.redeliveries;
     let settlement = match executor.execute(&delivery.payload, redeliveries).await {
-        Verdict::Done => delivery.ack().await,
+        Verdict::Done => {
+            outshine_fault::point(outshine_fault::COMMIT_BEFORE_ACK);
+            delivery.ack().await
+        }
         Verdict::Retry(error) => {
             let seconds = 1u64 << redeliveries.min(5);
             tracing::warn!(%error, redeliveries, "will be tried again in {seconds} s");

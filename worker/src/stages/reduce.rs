@@ -183,6 +183,7 @@ fn reduce(
     let mut typical = Typical::new(&job.science, &job.science.simulator()?);
     let mut rows = Vec::with_capacity(galaxies.len());
     for galaxy in galaxies {
+        outshine_fault::point(outshine_fault::REDUCING);
         rows.push(row(job, &mut drawer, (&mut typical, limits), galaxy, unknown, all)?);
     }
     let columns = columns(trained, galaxies, &unknown.redshifts, &rows);

@@ -90,9 +90,12 @@ impl AmqpQueue {
         let mut unconfirmed = Vec::new();
         let mut last_error = None;
         while let Some((payload, outcome)) = outcomes.next().await {
-            if let Err(error) = outcome {
-                unconfirmed.push(payload);
-                last_error = Some(error);
+            match outcome {
+                Ok(()) => outshine_fault::point(outshine_fault::PUBLISHING),
+                Err(error) => {
+                    unconfirmed.push(payload);
+                    last_error = Some(error);
+                }
             }
         }
         (unconfirmed, last_error)
