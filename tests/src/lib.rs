@@ -4,3 +4,4 @@ pub mod campaigns;
 pub mod processes;
 pub mod reference;
 pub mod servers;
+pub mod simulation;

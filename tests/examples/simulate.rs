@@ -1,0 +1,76 @@
+//! Runs simulations: a range of seeds on all cores, or one with its trace.
+//!
+//! ```text
+//! cargo run --release -p outshine-tests --example simulate -- --seeds 0..100000
+//! cargo run --release -p outshine-tests --example simulate -- --seed 1234 --trace
+//! ```
+
+use anyhow::Context;
+use clap::Parser;
+use outshine_tests::simulation::{Options, Sabotage, simulate, sweep};
+use std::ops::Range;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Simulates campaigns under faults.
+#[derive(Parser)]
+struct Arguments {
+    /// Seeds to run, such as 0..100000.
+    #[arg(long, value_parser = range, default_value = "0..2000")]
+    seeds: Range<u64>,
+    /// One seed to run instead.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Prints every step of `--seed`.
+    #[arg(long, requires = "seed")]
+    trace: bool,
+    /// Plants a bug: its number, from 0.
+    #[arg(long)]
+    sabotage: Option<usize>,
+}
+
+fn range(text: &str) -> anyhow::Result<Range<u64>> {
+    let (start, end) = text.split_once("..").context("a range is written 0..100")?;
+    Ok(start.parse()?..end.parse()?)
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let sabotage = match arguments.sabotage {
+        Some(number) => Some(*Sabotage::ALL.get(number).context("no such planted bug")?),
+        None => None,
+    };
+    let options = Options { sabotage, trace: arguments.trace };
+    if let Some(seed) = arguments.seed {
+        let report = simulate(seed, options)?;
+        for line in &report.trace {
+            println!("{line}");
+        }
+        println!("seed {seed}: {} steps, digest {:016x}", report.steps, report.digest);
+        println!("{:.0} s of virtual time; faults {:?}", report.lived.as_secs_f64(), report.fired);
+        return Ok(match report.violation {
+            None => ExitCode::SUCCESS,
+            Some(violation) => {
+                println!("BROKEN: {violation}");
+                ExitCode::FAILURE
+            }
+        });
+    }
+    let started = Instant::now();
+    let outcome = sweep(arguments.seeds.clone(), options, usize::MAX)?;
+    for (seed, violation) in &outcome.broken {
+        println!("seed {seed}: {violation}");
+    }
+    let (seconds, runs) = (started.elapsed().as_secs_f64(), outcome.runs);
+    println!(
+        "{runs} seeds, {} broken; {seconds:.1} s, {:.2} ms each; {} steps, {:.1} h of virtual time",
+        outcome.broken.len(),
+        1000.0 * seconds / runs.max(1) as f64,
+        outcome.steps,
+        outcome.lived.as_secs_f64() / 3600.0
+    );
+    for (fault, count) in &outcome.fired {
+        println!("  {count:>9} {fault}");
+    }
+    Ok(if outcome.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

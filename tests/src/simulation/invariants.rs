@@ -1,0 +1,182 @@
+//! What must hold, whatever goes wrong.
+
+use super::faults::Faults;
+use super::kernel::{CATALOGUE, Shape};
+use super::machines::{Machines, STALL_SECONDS, WINDOW};
+use super::random::Random;
+use super::world::{World, locked};
+use super::{Options, run};
+use anyhow::Context;
+use bytes::Bytes;
+use futures::{FutureExt, TryStreamExt};
+use object_store::ObjectStore;
+use outshine_coordinator::dispatch::DispatchError;
+use outshine_coordinator::run::RunError;
+use outshine_coordinator::stage_graph::{StageGraph, State};
+use outshine_coordinator::view::View;
+use outshine_schemas::digest::Digest;
+use outshine_schemas::outcome::CommitRecord;
+use outshine_schemas::task::Stage;
+use outshine_store::{ErrorClass, StoreError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+/// What a campaign made.
+#[derive(Clone, Debug, Default)]
+pub struct Expected {
+    /// The data digest of every commit record, by its path.
+    pub commits: BTreeMap<String, Digest>,
+    /// The catalogue.
+    pub catalogue: Bytes,
+}
+
+/// What the undisturbed campaign of a shape makes; run once for each.
+pub fn expected(shape: Shape) -> anyhow::Result<Arc<Expected>> {
+    static KNOWN: Mutex<BTreeMap<Shape, Arc<Expected>>> = Mutex::new(BTreeMap::new());
+    if let Some(known) = locked(&KNOWN).get(&shape) {
+        return Ok(known.clone());
+    }
+    let (report, made) =
+        run(shape, Random::new(0), Faults::default(), Options::default(), None)?;
+    if let Some(violation) = report.violation {
+        anyhow::bail!("the undisturbed campaign of {shape:?}: {violation}");
+    }
+    anyhow::ensure!(
+        made.catalogue == shape.catalogue(),
+        "the undisturbed campaign of {shape:?} made\n{}and not\n{}",
+        String::from_utf8_lossy(&made.catalogue),
+        shape.catalogue()
+    );
+    let made = Arc::new(made);
+    locked(&KNOWN).insert(shape, made.clone());
+    Ok(made)
+}
+
+/// Reads what a campaign made, and checks that all of it is there and whole.
+pub fn gather(world: &World) -> Result<Expected, String> {
+    let listed = world.objects.list(None).try_collect::<Vec<_>>().now_or_never();
+    let listed = listed.and_then(Result::ok).ok_or("the store cannot be listed")?;
+    let mut made = Expected::default();
+    for meta in listed {
+        let path = meta.location.as_ref();
+        if path.contains("/failures/") {
+            return Err(format!("there is a failure record {}", world.short(path)));
+        }
+        if path.contains("/commits/") {
+            let record = read_commit(world, path).map_err(|e| format!("{path}: {e:#}"))?;
+            if let Some(file) = record.file(CATALOGUE) {
+                made.catalogue = world.peek(&file.path).unwrap_or_default();
+            }
+            made.commits.insert(path.to_owned(), record.data_digest);
+        }
+    }
+    Ok(made)
+}
+
+fn read_commit(world: &World, path: &str) -> anyhow::Result<CommitRecord> {
+    let record: CommitRecord = serde_json::from_slice(&world.peek(path).context("not there")?)?;
+    for file in &record.files {
+        let bytes = world.peek(&file.path).with_context(|| format!("no file {}", file.path))?;
+        let sound = Digest::of(&bytes) == file.sha256 && bytes.len() as u64 == file.bytes;
+        anyhow::ensure!(sound, "{} does not match its record", file.path);
+    }
+    let digest = CommitRecord::digest_of(&record.files, &record.facts);
+    anyhow::ensure!(digest == record.data_digest, "its data digest is another");
+    Ok(record)
+}
+
+/// Holds the end of a run against the undisturbed one.
+pub fn check(world: &World, machines: &Machines, expected: &Expected, made: &Expected) {
+    if world.violation().is_some() {
+        return;
+    }
+    for (path, digest) in &expected.commits {
+        match made.commits.get(path) {
+            Some(found) if found == digest => {}
+            Some(_) => world.violated(format!("{} has other data", world.short(path))),
+            None => world.violated(format!("{} is missing", world.short(path))),
+        }
+    }
+    if let Some(path) = made.commits.keys().find(|path| !expected.commits.contains_key(*path)) {
+        world.violated(format!("{} was never planned", world.short(path)));
+    }
+    if made.catalogue != expected.catalogue {
+        world.violated("the catalogue is another".to_owned());
+    }
+    let tasks = expected.commits.len() as u64;
+    let counts = machines.broker.counts();
+    let stalls = machines.coordinators() as u64 * (world.lived().as_secs() / STALL_SECONDS + 9);
+    // Once per life of a coordinator, and again after a call that failed or a
+    // stall: never at every look at the store.
+    let lives = machines.coordinator_lives();
+    let failures: u64 = world.fired().values().sum();
+    let most = tasks * lives + WINDOW * (failures + stalls);
+    if counts.published > most {
+        world.violated(format!("{} publications of {tasks} tasks", counts.published));
+    }
+    let holders = machines.slots() + counts.returned;
+    let waiting = WINDOW * machines.coordinators() as u64 + holders + counts.doubled;
+    if counts.most > waiting {
+        world.violated(format!("{} messages waited in one queue", counts.most));
+    }
+}
+
+/// Whether a fault explains why a coordinator ended.
+pub fn explained(error: &anyhow::Error) -> bool {
+    let passes = |error: &StoreError| error.class() == ErrorClass::Retry;
+    if let Some(error) = error.downcast_ref::<StoreError>() {
+        return passes(error);
+    }
+    match error.downcast_ref::<RunError>() {
+        Some(RunError::Store(error)) => passes(error),
+        Some(RunError::Dispatch(DispatchError::Broker(error))) => {
+            error.class() == outshine_broker::ErrorClass::Retry
+        }
+        Some(RunError::Dispatch(DispatchError::Vanishes { .. })) => true,
+        _ => false,
+    }
+}
+
+/// Watches what a coordinator shows.
+pub struct Watcher {
+    world: Arc<World>,
+    done: usize,
+    planned: BTreeMap<Stage, usize>,
+}
+
+impl Watcher {
+    /// For one life of a coordinator.
+    pub fn new(world: Arc<World>) -> Self {
+        Self { world, done: 0, planned: BTreeMap::new() }
+    }
+}
+
+impl View for Watcher {
+    fn show(&mut self, graph: &StageGraph) {
+        let world = &self.world;
+        let mut all = 0;
+        for (stage, state) in graph.states() {
+            let (done, pending) = match state {
+                State::Running(running) => (running.done.len(), running.pending.len()),
+                State::Complete(complete) => (complete.commits.len(), 0),
+                _ => continue,
+            };
+            let folder = format!("/commits/{stage}/");
+            let there = locked(&world.commits).keys().filter(|p| p.contains(&folder)).count();
+            if done > there {
+                world.violated(format!("stage {stage}: {done} done, {there} committed"));
+            }
+            // How many spans training takes shows only at its end.
+            let planned = *self.planned.entry(stage).or_insert(done + pending);
+            if stage != Stage::Train && planned != done + pending {
+                let now = done + pending;
+                world.violated(format!("stage {stage}: {planned} tasks, then {now}"));
+            }
+            all += done;
+        }
+        if all < self.done {
+            world.violated(format!("progress fell from {} to {all} tasks", self.done));
+        }
+        self.done = all;
+    }
+}
