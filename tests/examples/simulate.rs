@@ -24,9 +24,9 @@ struct Arguments {
     /// Prints every step of `--seed`.
     #[arg(long, requires = "seed")]
     trace: bool,
-    /// Plants a bug: its number, from 0.
-    #[arg(long)]
-    sabotage: Option<usize>,
+    /// Plants a bug, such as `AckBeforeCommit`.
+    #[arg(long, value_parser = sabotage)]
+    sabotage: Option<Sabotage>,
 }
 
 fn range(text: &str) -> anyhow::Result<Range<u64>> {
@@ -34,13 +34,14 @@ fn range(text: &str) -> anyhow::Result<Range<u64>> {
     Ok(start.parse()?..end.parse()?)
 }
 
+fn sabotage(name: &str) -> anyhow::Result<Sabotage> {
+    let found = Sabotage::ALL.into_iter().find(|sabotage| format!("{sabotage:?}") == name);
+    found.with_context(|| format!("one of {:?}", Sabotage::ALL))
+}
+
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
-    let sabotage = match arguments.sabotage {
-        Some(number) => Some(*Sabotage::ALL.get(number).context("no such planted bug")?),
-        None => None,
-    };
-    let options = Options { sabotage, trace: arguments.trace };
+    let options = Options { sabotage: arguments.sabotage, trace: arguments.trace };
     if let Some(seed) = arguments.seed {
         let report = simulate(seed, options)?;
         for line in &report.trace {
@@ -63,11 +64,13 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     let (seconds, runs) = (started.elapsed().as_secs_f64(), outcome.runs);
     println!(
-        "{runs} seeds, {} broken; {seconds:.1} s, {:.2} ms each; {} steps, {:.1} h of virtual time",
+        "{runs} seeds, {} broken; {seconds:.1} s, {:.2} ms each; {} steps, {:.1} h of virtual time, \
+         digest {:016x}",
         outcome.broken.len(),
         1000.0 * seconds / runs.max(1) as f64,
         outcome.steps,
-        outcome.lived.as_secs_f64() / 3600.0
+        outcome.lived.as_secs_f64() / 3600.0,
+        outcome.digest
     );
     for (fault, count) in &outcome.fired {
         println!("  {count:>9} {fault}");

@@ -42,8 +42,8 @@ struct Core {
 pub struct Counts {
     /// Messages published.
     pub published: u64,
-    /// Calls that published, whether the publisher knows or not.
-    pub calls: u64,
+    /// Calls that publish and that failed, in effect or answer.
+    pub broken: u64,
     /// Messages doubled by the broker itself.
     pub doubled: u64,
     /// Most messages that ever waited in one queue.
@@ -133,7 +133,6 @@ impl Broker {
     pub fn publish(&self, queue: &str, payloads: Vec<Bytes>) -> Result<(), BrokerError> {
         let core = &mut *locked(&self.core);
         let Some(ready) = core.queues.get_mut(queue) else { return Err(unknown(queue)) };
-        core.counts.calls += 1;
         for payload in payloads {
             core.counts.published += 1;
             let copies = if self.world.strikes(Fault::Duplicate) { 2 } else { 1 };
@@ -156,7 +155,12 @@ impl Broker {
     /// Messages that wait.
     pub fn depth(&self, queue: &str) -> Result<u64, BrokerError> {
         let core = locked(&self.core);
-        core.queues.get(queue).map(|q| q.len() as u64).ok_or_else(|| unknown(queue))
+        let depth = core.queues.get(queue).map(|q| q.len() as u64);
+        match self.world.sabotage {
+            Some(Sabotage::NoWindow) => depth.map(|_| 0),
+            _ => depth,
+        }
+        .ok_or_else(|| unknown(queue))
     }
 
     /// Starts a subscription.
@@ -356,6 +360,11 @@ impl Broker {
         let core = locked(&self.core);
         core.queues.values().all(VecDeque::is_empty)
             && core.subscriptions.values().all(|s| s.held.is_none())
+    }
+
+    /// A call that publishes failed.
+    pub fn unconfirmed(&self) {
+        locked(&self.core).counts.broken += 1;
     }
 
     /// What it has seen.

@@ -236,7 +236,7 @@ impl Machines {
             }
             Err(error) => {
                 self.world.note(&life.name, &format!("ends: {error}"));
-                if !invariants::explained(&error) {
+                if !invariants::explained(&self.world, &error) {
                     self.world.violated(format!("a coordinator ended: {error}"));
                 }
                 false

@@ -77,15 +77,24 @@ pub enum Sabotage {
     DroppedRedelivery,
     /// Commits are compacted, and the originals deleted.
     CompactionDeletes,
+    /// A put that failed is taken for one that worked.
+    SwallowedError,
+    /// Readers take every file that an attempt left, committed or not.
+    ReadsUncommitted,
+    /// The coordinator publishes however many messages wait.
+    NoWindow,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 7] = [
         Self::AckBeforeCommit,
         Self::NoCreateOnly,
         Self::DroppedRedelivery,
         Self::CompactionDeletes,
+        Self::SwallowedError,
+        Self::ReadsUncommitted,
+        Self::NoWindow,
     ];
 }
 

@@ -60,7 +60,11 @@ impl TaskQueue for SimQueue {
             }
             let what = format!("publish {}", part.len());
             let effect = || self.broker.publish(queue, part.to_vec());
-            self.wire.pass(Peer::Broker, &what, effect, unconfirmed(queue)).await?;
+            let confirmed = self.wire.pass(Peer::Broker, &what, effect, unconfirmed(queue)).await;
+            if confirmed.is_err() {
+                self.broker.unconfirmed();
+                return confirmed;
+            }
         }
         Ok(())
     }

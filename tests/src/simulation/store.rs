@@ -101,7 +101,13 @@ impl ObjectStore for SimStore {
             }
             result
         };
-        self.0.pass(Peer::Store, &what, effect, failed).await
+        let outcome = self.0.pass(Peer::Store, &what, effect, failed).await;
+        match outcome {
+            Err(Error::Generic { .. }) if world.sabotage == Some(Sabotage::SwallowedError) => {
+                Ok(PutResult { e_tag: None, version: None, extensions: Default::default() })
+            }
+            outcome => outcome,
+        }
     }
 
     async fn put_multipart_opts(

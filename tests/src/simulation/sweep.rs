@@ -17,6 +17,8 @@ pub struct Sweep {
     pub fired: BTreeMap<Fault, u64>,
     /// Steps of all runs.
     pub steps: u64,
+    /// Digests of all runs, summed up.
+    pub digest: u64,
     /// Virtual time of all runs.
     pub lived: Duration,
 }
@@ -38,6 +40,7 @@ pub fn sweep(seeds: Range<u64>, options: Options, enough: usize) -> anyhow::Resu
             own.runs += 1;
             own.steps += report.steps;
             own.lived += report.lived;
+            own.digest = own.digest.wrapping_add(report.digest);
             for (fault, count) in report.fired {
                 *own.fired.entry(fault).or_insert(0) += count;
             }
@@ -59,6 +62,7 @@ pub fn sweep(seeds: Range<u64>, options: Options, enough: usize) -> anyhow::Resu
             all.runs += own.runs;
             all.steps += own.steps;
             all.lived += own.lived;
+            all.digest = all.digest.wrapping_add(own.digest);
             all.broken.extend(own.broken);
             for (fault, count) in own.fired {
                 *all.fired.entry(fault).or_insert(0) += count;

@@ -230,6 +230,11 @@ impl World {
         self.elapsed().saturating_sub(locked(&self.core).jumped)
     }
 
+    /// How often the clock has jumped.
+    pub fn jumps(&self) -> u64 {
+        locked(&self.core).faults.fired.get(&Fault::ClockJump).copied().unwrap_or(0)
+    }
+
     /// Lets the clock jump.
     pub async fn jump(&self, by: Duration) {
         locked(&self.core).jumped += by;

@@ -170,7 +170,9 @@ impl Executor {
             return Verdict::Stop(report);
         }
         let loaded = self.loaded.0.lock().await.clone();
-        let limit = loaded.map_or(5, |c| c.campaign.execution.max_attempts);
+        // Without its campaign, nothing of the task was tried: the store is at fault.
+        let loaded = loaded.filter(|c| c.id() == task.campaign);
+        let limit = loaded.map_or(u32::MAX, |c| c.campaign.execution.max_attempts);
         if error.class() == RetryClass::Retry && attempts < limit {
             return Verdict::Retry(report);
         }
