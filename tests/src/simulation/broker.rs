@@ -44,6 +44,8 @@ pub struct Counts {
     pub published: u64,
     /// Calls that publish and that failed, in effect or answer.
     pub broken: u64,
+    /// Messages that came late.
+    pub late: u64,
     /// Messages doubled by the broker itself.
     pub doubled: u64,
     /// Most messages that ever waited in one queue.
@@ -214,7 +216,7 @@ impl Broker {
             let message = ready.remove(which)?;
             core.next += 1;
             subscription.held = Some((core.next, message));
-            if self.world.strikes(Fault::AckTimeout) {
+            if self.world.is_armed(Fault::AckTimeout) {
                 self.time_out(id, core.next);
             }
         }
@@ -335,6 +337,7 @@ impl Broker {
                 .get(&id)
                 .is_some_and(|s| s.held.as_ref().is_some_and(|(held, _)| *held == tag));
             if held {
+                broker.world.struck(Fault::AckTimeout);
                 broker.world.note("broker", "acknowledgement timeout");
                 broker.break_channel(id);
             }
@@ -360,6 +363,14 @@ impl Broker {
         let core = locked(&self.core);
         core.queues.values().all(VecDeque::is_empty)
             && core.subscriptions.values().all(|s| s.held.is_none())
+    }
+
+    /// Messages of a call that failed long ago; where their queue is gone, so
+    /// are they.
+    pub fn publish_late(&self, queue: &str, payloads: Vec<Bytes>) {
+        self.unconfirmed();
+        locked(&self.core).counts.late += payloads.len() as u64;
+        let _ = self.publish(queue, payloads);
     }
 
     /// A call that publishes failed.

@@ -19,10 +19,14 @@ pub enum Fault {
     Drain,
     /// Two coordinators run at once.
     SecondCoordinator,
+    /// A coordinator starts with other sizes of tasks than the one before it.
+    Recut,
     /// An operation on the store fails and did nothing.
     StoreError,
     /// An operation on the store works and its answer is lost.
     StoreAnswerLost,
+    /// A put fails for its caller and works later, whatever has happened since.
+    LatePut,
     /// The store is away for a while.
     StoreOutage,
     /// A process does not reach the store for a while.
@@ -33,6 +37,8 @@ pub enum Fault {
     BrokerError,
     /// An operation on the broker works; confirm or answer is lost.
     BrokerAnswerLost,
+    /// A publication fails for its caller and works later.
+    LatePublish,
     /// The broker restarts and keeps its queues.
     BrokerRestart,
     /// The broker comes back without its queues.
@@ -62,20 +68,23 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 28] = [
         Self::CrashBefore,
         Self::CrashAfter,
         Self::CrashInTask,
         Self::Kill,
         Self::Drain,
         Self::SecondCoordinator,
+        Self::Recut,
         Self::StoreError,
         Self::StoreAnswerLost,
+        Self::LatePut,
         Self::StoreOutage,
         Self::StorePartition,
         Self::LongDelay,
         Self::BrokerError,
         Self::BrokerAnswerLost,
+        Self::LatePublish,
         Self::BrokerRestart,
         Self::BrokerEmpty,
         Self::BrokerPartition,
@@ -108,12 +117,13 @@ impl Fault {
             Self::CrashBefore | Self::CrashAfter => 0.004,
             Self::CrashInTask | Self::Hang => 0.03,
             Self::StoreError | Self::StoreAnswerLost => 0.02,
+            Self::LatePut | Self::LatePublish => 0.05,
             Self::LongDelay => 0.01,
             Self::BrokerError | Self::BrokerAnswerLost => 0.03,
             Self::PassingError | Self::Slow => 0.05,
             Self::Duplicate | Self::DelayedMessage => 0.1,
             Self::Reorder => 0.2,
-            Self::LateHeartbeat | Self::AckTimeout | Self::SecondCoordinator => 0.5,
+            Self::LateHeartbeat | Self::AckTimeout | Self::SecondCoordinator | Self::Recut => 0.5,
             Self::Kill
             | Self::Drain
             | Self::StoreOutage
@@ -168,6 +178,11 @@ impl Faults {
         }
         faults.staged = if share == 0.0 { 0 } else { random.below(9) };
         faults
+    }
+
+    /// Whether a fault is set up now.
+    pub fn arms(&self, fault: Fault, random: &mut Random) -> bool {
+        self.rates.get(&fault).is_some_and(|&rate| random.chance(rate))
     }
 
     /// Whether a fault strikes now; counts it.

@@ -79,7 +79,8 @@ impl Shape {
         let mut text = String::new();
         for galaxy in 0..self.galaxies() {
             let blocks = self.blocks(galaxy);
-            let values: Vec<u64> = (blocks.start..blocks.end).map(|b| self.block(model, b)).collect();
+            let values: Vec<u64> =
+                (blocks.start..blocks.end).map(|b| self.block(model, b)).collect();
             row(&mut text, galaxy, &values);
         }
         let last = self.blocks(self.galaxies() - 1).end;
@@ -243,7 +244,8 @@ impl SimKernel {
                 SIMULATIONS
             }
             Stage::Train => {
-                let simulations = indexed(job, Stage::Simulate, SIMULATIONS, None, careless).await?;
+                let simulations =
+                    indexed(job, Stage::Simulate, SIMULATIONS, None, careless).await?;
                 let before = match shard.start {
                     0 => 0,
                     end => model(job, Some(end)).await?,

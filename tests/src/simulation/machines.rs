@@ -252,6 +252,12 @@ impl Machines {
         execution.epochs_per_task = 2;
         execution.blocks_per_task = 2;
         execution.galaxies_per_task = 2;
+        if self.world.strikes(Fault::Recut) {
+            let size = |most| self.world.random(|r| 1 + r.below(most));
+            execution.simulations_per_task = size(9);
+            execution.blocks_per_task = size(4);
+            execution.galaxies_per_task = size(3);
+        }
         execution.queue_window = WINDOW;
         execution.stall_seconds = STALL_SECONDS;
         // Each return of a message counts as an attempt, and here most returns
@@ -326,7 +332,6 @@ impl Machines {
         let any = world.random(|r| r.below(self.roles.len() as u64)) as usize;
         let worker =
             (workers.start + world.random(|r| r.below(workers.end - workers.start))) as usize;
-        let short = world.random(|r| r.millis(1_000, 30_000));
         let long = world.random(|r| r.millis(1_000, 90_000));
         world.note("director", &format!("{fault} (process {any} or {worker})"));
         match fault {
@@ -346,11 +351,11 @@ impl Machines {
             }
             Fault::StoreOutage => {
                 world.take_down(Peer::Store);
-                self.later(short, |m| m.world.bring_up(Peer::Store));
+                self.later(long, |m| m.world.bring_up(Peer::Store));
             }
             Fault::StorePartition => {
                 world.cut(any, Peer::Store);
-                self.later(short, move |m| m.world.join(any, Peer::Store));
+                self.later(long, move |m| m.world.join(any, Peer::Store));
             }
             Fault::BrokerRestart | Fault::BrokerEmpty => {
                 self.broker.go_down(fault == Fault::BrokerRestart);

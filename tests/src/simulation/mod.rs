@@ -9,9 +9,12 @@
 //!
 //! Faults, each listed with what it does in [`Fault`]:
 //! - processes: crash before or after the effect of any operation, in a task,
-//!   or at any moment; shutdown with grace; restarts; two coordinators at once;
-//! - store: failed operations, lost answers, outages, partitions, long delays;
-//! - broker: failed operations, lost confirms and lost acks, restarts with and
+//!   or at any moment; shutdown with grace; restarts; two coordinators at once,
+//!   and with other sizes of tasks;
+//! - store: failed operations, lost answers, puts that work after their caller
+//!   gave up, outages, partitions, long delays;
+//! - broker: failed operations, lost confirms and lost acks, publications that
+//!   work after their caller gave up, restarts with and
 //!   without its queues, partitions with late or no heartbeats, timeouts of
 //!   acknowledgements, messages doubled, reordered, delayed and redelivered
 //!   while their first worker still works;
@@ -31,12 +34,15 @@
 //! and at its end:
 //! - after the last fault the campaign completes within [`LIVENESS`], the queues
 //!   run empty, and workers told to stop do;
-//! - the store has exactly the commits of the undisturbed campaign, each with
-//!   the same data digest, its files there and matching their checksums, and no
-//!   failure record;
+//! - the store has exactly the commits of its plans, which are those of the
+//!   undisturbed campaign unless tasks were cut otherwise, each with the same
+//!   data digest, its files there and matching their checksums, and no failure
+//!   record;
 //! - the catalogue is that of the undisturbed campaign, byte for byte, which
 //!   itself is the one computed without any engine;
-//! - publications are bounded by tasks, lives of coordinators and failed calls.
+//! - publications are bounded: each coordinator publishes each task once, and a
+//!   restart, a failed call or a stall adds what can be under way at most; no
+//!   more messages wait than the window, plus those that came back.
 
 mod broker;
 mod faults;

@@ -119,7 +119,7 @@ impl Wire {
             self.world.note(who, &format!("{what}: answer lost"));
             return Err(failed("answer lost"));
         }
-        Ok(outcome?)
+        outcome
     }
 
     /// Time that a task takes; the process may die in it.

@@ -1,6 +1,7 @@
 //! The broker as one process reaches it.
 
 use super::broker::{Broker, Look};
+use super::faults::Fault;
 use super::process::Wire;
 use super::world::Peer;
 use async_trait::async_trait;
@@ -34,6 +35,19 @@ impl SimQueue {
     ) -> Result<T, BrokerError> {
         self.wire.pass(Peer::Broker, what, effect, away).await
     }
+
+    /// Messages that arrive after their publisher has given up on them.
+    async fn publish_late(&self, queue: &str, payloads: Vec<Bytes>) {
+        let (broker, queue) = (self.broker.clone(), queue.to_owned());
+        let random = |low, high| self.wire.world.random(|r| r.millis(low, high));
+        let late = random(1_000, 40_000);
+        tokio::spawn(async move {
+            tokio::time::sleep(late).await;
+            broker.world.note("broker", &format!("publish {}: late", payloads.len()));
+            broker.publish_late(&queue, payloads);
+        });
+        tokio::time::sleep(random(100, 5_000)).await;
+    }
 }
 
 #[async_trait]
@@ -59,6 +73,10 @@ impl TaskQueue for SimQueue {
                 continue;
             }
             let what = format!("publish {}", part.len());
+            if self.wire.world.strikes(Fault::LatePublish) {
+                self.publish_late(queue, part.to_vec()).await;
+                return Err(unconfirmed(queue)("timed out"));
+            }
             let effect = || self.broker.publish(queue, part.to_vec());
             let confirmed = self.wire.pass(Peer::Broker, &what, effect, unconfirmed(queue)).await;
             if confirmed.is_err() {

@@ -2,6 +2,7 @@
 //! own wire. Single operations stay atomic, as on any real store.
 
 use super::Sabotage;
+use super::faults::Fault;
 use super::process::Wire;
 use super::world::{Peer, locked};
 use async_trait::async_trait;
@@ -34,6 +35,21 @@ fn delete(objects: &InMemory, path: Path) -> Result<()> {
 }
 
 impl SimStore {
+    fn write(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
+        let (world, path) = (&self.0.world, location.as_ref());
+        let result = at_once(world.objects.put_opts(location, payload, options));
+        self.check(path);
+        if world.sabotage == Some(Sabotage::CompactionDeletes) && path.contains("/commits/") {
+            self.compact(path);
+        }
+        result
+    }
+
     /// Holds the commit records against how they were first seen.
     fn check(&self, path: &str) {
         if !path.contains("/commits/") {
@@ -93,14 +109,18 @@ impl ObjectStore for SimStore {
             options.mode = PutMode::Overwrite;
         }
         let what = format!("put {}", world.short(path));
-        let effect = || {
-            let result = at_once(world.objects.put_opts(location, payload, options));
-            self.check(path);
-            if world.sabotage == Some(Sabotage::CompactionDeletes) && path.contains("/commits/") {
-                self.compact(path);
-            }
-            result
-        };
+        if world.strikes(Fault::LatePut) {
+            let (store, location) = (self.clone(), location.clone());
+            tokio::spawn(async move {
+                let world = &store.0.world;
+                tokio::time::sleep(world.random(|r| r.millis(1_000, 40_000))).await;
+                world.note("store", &format!("{what}: late"));
+                let _ = store.write(&location, payload, options);
+            });
+            tokio::time::sleep(world.random(|r| r.millis(100, 5_000))).await;
+            return Err(failed("timed out"));
+        }
+        let effect = || self.write(location, payload, options);
         let outcome = self.0.pass(Peer::Store, &what, effect, failed).await;
         match outcome {
             Err(Error::Generic { .. }) if world.sabotage == Some(Sabotage::SwallowedError) => {
@@ -115,7 +135,10 @@ impl ObjectStore for SimStore {
         _: &Path,
         _: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        Err(Error::NotImplemented { operation: "multipart".into(), implementer: "simulated".into() })
+        Err(Error::NotImplemented {
+            operation: "multipart".into(),
+            implementer: "simulated".into(),
+        })
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {

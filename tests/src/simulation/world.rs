@@ -121,6 +121,17 @@ impl World {
         !core.quiet && core.faults.strikes(fault, &mut core.random)
     }
 
+    /// Whether a fault is set up now that strikes only if nothing comes before it.
+    pub fn is_armed(&self, fault: Fault) -> bool {
+        let core = &mut *locked(&self.core);
+        !core.quiet && core.faults.arms(fault, &mut core.random)
+    }
+
+    /// Counts a fault that was set up before and has struck.
+    pub fn struck(&self, fault: Fault) {
+        *locked(&self.core).faults.fired.entry(fault).or_insert(0) += 1;
+    }
+
     /// The next fault to stage, and counts it.
     pub fn next_staged(&self) -> Option<Fault> {
         let core = &mut *locked(&self.core);
