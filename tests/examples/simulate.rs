@@ -58,10 +58,9 @@ fn main() -> anyhow::Result<ExitCode> {
         });
     }
     let started = Instant::now();
-    let outcome = sweep(arguments.seeds.clone(), options, usize::MAX)?;
-    for (seed, violation) in &outcome.broken {
-        println!("seed {seed}: {violation}");
-    }
+    let outcome = sweep(arguments.seeds, options, usize::MAX, |report| {
+        println!("seed {}: {}", report.seed, report.violation.as_deref().unwrap_or_default());
+    })?;
     let (seconds, runs) = (started.elapsed().as_secs_f64(), outcome.runs);
     println!(
         "{runs} seeds, {} broken; {seconds:.1} s, {:.2} ms each; {} steps, {:.1} h of virtual time, \

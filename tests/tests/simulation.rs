@@ -3,7 +3,10 @@
 use outshine_tests::simulation::{Fault, Options, Sabotage, simulate, sweep};
 
 /// Seeds that each once showed a bug of the product.
-const REGRESSIONS: [(u64, &str); 0] = [];
+const REGRESSIONS: [(u64, &str); 2] = [
+    (41, "a task was given up by a worker that could not even read its campaign"),
+    (294, "a coordinator ended because the broker came back without its queues"),
+];
 
 fn seeds() -> anyhow::Result<u64> {
     Ok(std::env::var("OUTSHINE_SIMULATION_SEEDS").map_or(Ok(2_000), |n| n.parse())?)
@@ -12,7 +15,7 @@ fn seeds() -> anyhow::Result<u64> {
 #[test]
 fn every_seed_ends_with_the_undisturbed_catalogue() -> anyhow::Result<()> {
     let seeds = seeds()?;
-    let sweep = sweep(0..seeds, Options::default(), usize::MAX)?;
+    let sweep = sweep(0..seeds, Options::default(), usize::MAX, |_| {})?;
     assert!(
         sweep.broken.is_empty(),
         "{:#?}\nreplay: cargo run -p outshine-tests --example simulate -- --seed SEED --trace",
@@ -55,13 +58,14 @@ fn seeds_that_once_failed_pass() -> anyhow::Result<()> {
 /// without the bug.
 fn finds(sabotage: Sabotage, how: &str) -> anyhow::Result<()> {
     let planted = Options { sabotage: Some(sabotage), ..Options::default() };
-    let broken = sweep(0..400, planted, 1)?.broken;
-    let Some((seed, violation)) = broken.first_key_value() else {
-        panic!("400 seeds do not find {sabotage:?}");
-    };
-    assert!(violation.contains(how), "seed {seed}: {violation}");
-    assert_eq!(simulate(*seed, Options::default())?.violation, None, "seed {seed}");
-    Ok(())
+    for seed in 0..400 {
+        if let Some(violation) = simulate(seed, planted)?.violation {
+            assert!(violation.contains(how), "seed {seed}: {violation}");
+            assert_eq!(simulate(seed, Options::default())?.violation, None, "seed {seed}");
+            return Ok(());
+        }
+    }
+    panic!("400 seeds do not find {sabotage:?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Many seeds on all cores.
 
-use super::{Fault, Options, simulate};
+use super::{Fault, Options, Report, simulate};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,11 +23,17 @@ pub struct Sweep {
     pub lived: Duration,
 }
 
-/// Runs seeds on all cores until `enough` of them broke an invariant.
+/// Runs seeds on all cores until `enough` of them broke an invariant; tells of
+/// each that did at once.
 ///
 /// # Errors
 /// As [`simulate`].
-pub fn sweep(seeds: Range<u64>, options: Options, enough: usize) -> anyhow::Result<Sweep> {
+pub fn sweep(
+    seeds: Range<u64>,
+    options: Options,
+    enough: usize,
+    tell: impl Fn(&Report) + Sync,
+) -> anyhow::Result<Sweep> {
     let next = AtomicU64::new(seeds.start);
     let work = || {
         let mut own = Sweep::default();
@@ -37,6 +43,9 @@ pub fn sweep(seeds: Range<u64>, options: Options, enough: usize) -> anyhow::Resu
                 break;
             }
             let report = simulate(seed, options)?;
+            if report.violation.is_some() {
+                tell(&report);
+            }
             own.runs += 1;
             own.steps += report.steps;
             own.lived += report.lived;
