@@ -88,8 +88,15 @@ impl Dispatch {
         }
         let waiting = match self.queue.depth(&self.name).await {
             Ok(depth) => depth,
+            Err(BrokerError::UnknownQueue { .. }) => {
+                tracing::warn!(queue = %self.name, "the broker came back without the queue");
+                self.queue.declare(&self.name).await?;
+                // Its messages are gone with it.
+                self.published.clear();
+                fresh = pending.to_vec();
+                0
+            }
             Err(error) => {
-                // The queue may be gone with its broker: declare it again.
                 self.declared = false;
                 return Err(error.into());
             }

@@ -64,11 +64,12 @@ fn main() -> anyhow::Result<ExitCode> {
     let (seconds, runs) = (started.elapsed().as_secs_f64(), outcome.runs);
     println!(
         "{runs} seeds, {} broken; {seconds:.1} s, {:.2} ms each; {} steps, {:.1} h of virtual time, \
-         digest {:016x}",
+         complete at most {:.0} s after the last fault; digest {:016x}",
         outcome.broken.len(),
         1000.0 * seconds / runs.max(1) as f64,
         outcome.steps,
         outcome.lived.as_secs_f64() / 3600.0,
+        outcome.recovery.as_secs_f64(),
         outcome.digest
     );
     for (fault, count) in &outcome.fired {

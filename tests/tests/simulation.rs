@@ -3,9 +3,10 @@
 use outshine_tests::simulation::{Fault, Options, Sabotage, simulate, sweep};
 
 /// Seeds that each once showed a bug of the product.
-const REGRESSIONS: [(u64, &str); 2] = [
+const REGRESSIONS: [(u64, &str); 3] = [
     (41, "a task was given up by a worker that could not even read its campaign"),
     (294, "a coordinator ended because the broker came back without its queues"),
+    (4991, "the same, after a store that was away for as long as it is waited for"),
 ];
 
 fn seeds() -> anyhow::Result<u64> {

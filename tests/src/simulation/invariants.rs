@@ -137,8 +137,10 @@ pub fn check(world: &World, machines: &Machines, expected: &Expected, made: &Exp
     // what it has published costs what can be under way, and no more.
     let tasks = made.commits.len() as u64;
     let under_way = WINDOW + machines.slots();
+    let empty = world.fired().get(&Fault::BrokerEmpty).copied().unwrap_or(0);
     let doubts = machines.coordinator_lives() - coordinators
         + counts.broken
+        + coordinators * empty
         + coordinators * (world.lived().as_secs() / STALL_SECONDS + world.jumps());
     let most = tasks * coordinators + doubts * under_way;
     if counts.published > most {

@@ -139,7 +139,7 @@ impl Machines {
                 return self.world.violated(format!("not complete {limit} s after the last fault"));
             }
         }
-        self.world.calm();
+        self.world.completed();
         self.wind_down().await;
     }
 

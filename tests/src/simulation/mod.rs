@@ -70,7 +70,7 @@ use std::time::Duration;
 use world::World;
 
 /// How long a campaign may take after the last fault, in virtual time.
-pub const LIVENESS: Duration = Duration::from_secs(3_600);
+pub const LIVENESS: Duration = Duration::from_secs(1_200);
 
 /// Bugs to plant, to see that the simulation finds them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +126,8 @@ pub struct Report {
     pub steps: u64,
     /// Virtual time, without jumps of the clock.
     pub lived: Duration,
+    /// From the last fault to the complete campaign, in virtual time.
+    pub recovery: Duration,
     /// How often each fault struck.
     pub fired: BTreeMap<Fault, u64>,
     /// The steps, where asked for.
@@ -183,6 +185,7 @@ fn run(
         digest,
         steps,
         lived,
+        recovery: world.recovery(),
         fired: world.fired(),
         trace,
     };

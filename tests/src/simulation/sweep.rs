@@ -19,6 +19,8 @@ pub struct Sweep {
     pub steps: u64,
     /// Digests of all runs, summed up.
     pub digest: u64,
+    /// The longest time from the last fault to a complete campaign.
+    pub recovery: Duration,
     /// Virtual time of all runs.
     pub lived: Duration,
 }
@@ -49,6 +51,7 @@ pub fn sweep(
             own.runs += 1;
             own.steps += report.steps;
             own.lived += report.lived;
+            own.recovery = own.recovery.max(report.recovery);
             own.digest = own.digest.wrapping_add(report.digest);
             for (fault, count) in report.fired {
                 *own.fired.entry(fault).or_insert(0) += count;
@@ -71,6 +74,7 @@ pub fn sweep(
             all.runs += own.runs;
             all.steps += own.steps;
             all.lived += own.lived;
+            all.recovery = all.recovery.max(own.recovery);
             all.digest = all.digest.wrapping_add(own.digest);
             all.broken.extend(own.broken);
             for (fault, count) in own.fired {

@@ -59,10 +59,11 @@ pub struct World {
 struct Core {
     random: Random,
     faults: Faults,
-    quiet: bool,
+    quiet: Option<Instant>,
     down: BTreeSet<Peer>,
     cut: BTreeSet<(usize, Peer)>,
     jumped: Duration,
+    recovery: Duration,
     trace: Trace,
     violation: Option<String>,
     attempts: BTreeMap<String, usize>,
@@ -92,7 +93,8 @@ impl World {
         let core = Core {
             random,
             faults,
-            quiet: false,
+            quiet: None,
+            recovery: Duration::ZERO,
             down: BTreeSet::new(),
             cut: BTreeSet::new(),
             jumped: Duration::ZERO,
@@ -118,13 +120,13 @@ impl World {
     /// Whether a fault strikes now.
     pub fn strikes(&self, fault: Fault) -> bool {
         let core = &mut *locked(&self.core);
-        !core.quiet && core.faults.strikes(fault, &mut core.random)
+        core.quiet.is_none() && core.faults.strikes(fault, &mut core.random)
     }
 
     /// Whether a fault is set up now that strikes only if nothing comes before it.
     pub fn is_armed(&self, fault: Fault) -> bool {
         let core = &mut *locked(&self.core);
-        !core.quiet && core.faults.arms(fault, &mut core.random)
+        core.quiet.is_none() && core.faults.arms(fault, &mut core.random)
     }
 
     /// Counts a fault that was set up before and has struck.
@@ -153,14 +155,26 @@ impl World {
     /// From now on nothing goes wrong any more.
     pub fn calm(&self) {
         let mut core = locked(&self.core);
-        core.quiet = true;
+        core.quiet.get_or_insert(Instant::now());
         core.down.clear();
         core.cut.clear();
     }
 
     /// Whether nothing goes wrong any more.
     pub fn is_calm(&self) -> bool {
-        locked(&self.core).quiet
+        locked(&self.core).quiet.is_some()
+    }
+
+    /// The campaign is complete: nothing need go wrong any more.
+    pub fn completed(&self) {
+        self.calm();
+        let mut core = locked(&self.core);
+        core.recovery = core.quiet.map_or(Duration::ZERO, |since| since.elapsed());
+    }
+
+    /// From the last fault to the complete campaign.
+    pub fn recovery(&self) -> Duration {
+        locked(&self.core).recovery
     }
 
     /// Takes a peer away from all.
@@ -195,7 +209,7 @@ impl World {
         let random = &mut core.random;
         let (mut before, mut after) = (random.millis(1, 20), random.millis(1, 20));
         let mut ending = Ending::Answers;
-        if !core.quiet {
+        if core.quiet.is_none() {
             let faults = &mut core.faults;
             let (fails, forgets) = match peer {
                 Peer::Store => (Fault::StoreError, Fault::StoreAnswerLost),
