@@ -27,6 +27,9 @@ struct Arguments {
     /// Plants a bug, such as `AckBeforeCommit`.
     #[arg(long, value_parser = sabotage)]
     sabotage: Option<Sabotage>,
+    /// Limits the attempts at a task.
+    #[arg(long)]
+    max_attempts: Option<u32>,
 }
 
 fn range(text: &str) -> anyhow::Result<Range<u64>> {
@@ -41,7 +44,11 @@ fn sabotage(name: &str) -> anyhow::Result<Sabotage> {
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
-    let options = Options { sabotage: arguments.sabotage, trace: arguments.trace };
+    let options = Options {
+        sabotage: arguments.sabotage,
+        trace: arguments.trace,
+        max_attempts: arguments.max_attempts,
+    };
     if let Some(seed) = arguments.seed {
         let report = simulate(seed, options)?;
         for line in &report.trace {

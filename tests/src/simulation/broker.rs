@@ -368,7 +368,6 @@ impl Broker {
     /// Messages of a call that failed long ago; where their queue is gone, so
     /// are they.
     pub fn publish_late(&self, queue: &str, payloads: Vec<Bytes>) {
-        self.unconfirmed();
         locked(&self.core).counts.late += payloads.len() as u64;
         let _ = self.publish(queue, payloads);
     }

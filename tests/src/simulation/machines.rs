@@ -55,6 +55,7 @@ pub struct Machines {
     roles: Vec<Role>,
     own: Vec<Class>,
     shape: Shape,
+    max_attempts: u32,
     /// How many coordinators have completed the campaign.
     completed: watch::Sender<usize>,
     /// How many workers have ended for good.
@@ -64,7 +65,7 @@ pub struct Machines {
 
 impl Machines {
     /// The machines that a world's chance gives.
-    pub fn new(world: Arc<World>, shape: Shape) -> Arc<Self> {
+    pub fn new(world: Arc<World>, shape: Shape, max_attempts: Option<u32>) -> Arc<Self> {
         let coordinators = if world.strikes(Fault::SecondCoordinator) { 2 } else { 1 };
         let mut roles = vec![Role::Coordinator; coordinators];
         let workers = 2 + world.random(|r| r.below(2));
@@ -83,6 +84,9 @@ impl Machines {
             roles,
             own,
             shape,
+            // Each return of a message counts as an attempt, and here most
+            // returns are no fault of the task.
+            max_attempts: max_attempts.unwrap_or(100),
             completed: watch::Sender::new(0),
             ended: watch::Sender::new(0),
             closing: watch::Sender::new(false),
@@ -260,9 +264,7 @@ impl Machines {
         }
         execution.queue_window = WINDOW;
         execution.stall_seconds = STALL_SECONDS;
-        // Each return of a message counts as an attempt, and here most returns
-        // are no fault of the task.
-        execution.max_attempts = 100;
+        execution.max_attempts = self.max_attempts;
         if self.world.sabotage == Some(Sabotage::DroppedRedelivery) {
             execution.stall_seconds = u64::from(u32::MAX);
         }

@@ -111,6 +111,8 @@ pub struct Options {
     pub sabotage: Option<Sabotage>,
     /// Whether to keep the trace's lines.
     pub trace: bool,
+    /// The campaign's limit of attempts; by default one that is never reached.
+    pub max_attempts: Option<u32>,
 }
 
 /// How a run went.
@@ -160,7 +162,7 @@ fn run(
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     let (world, made, lived) = tokio::task::LocalSet::new().block_on(&runtime, async {
         let world = Arc::new(World::new(random, faults, options.sabotage, options.trace));
-        let machines = Machines::new(world.clone(), shape);
+        let machines = Machines::new(world.clone(), shape, options.max_attempts);
         machines.run().await;
         let mut made = Expected::default();
         if world.violation().is_none() {

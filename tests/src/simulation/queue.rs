@@ -39,6 +39,7 @@ impl SimQueue {
     /// Messages that arrive after their publisher has given up on them.
     async fn publish_late(&self, queue: &str, payloads: Vec<Bytes>) {
         let (broker, queue) = (self.broker.clone(), queue.to_owned());
+        broker.unconfirmed();
         let random = |low, high| self.wire.world.random(|r| r.millis(low, high));
         let late = random(1_000, 40_000);
         tokio::spawn(async move {
