@@ -128,8 +128,15 @@ impl Dispatch {
         }
         let waiting = match self.queue.depth(&self.name).await {
             Ok(depth) => depth,
+            Err(BrokerError::UnknownQueue { .. }) => {
+                tracing::warn!(queue = %self.name, "the broker came back without the queue");
+                self.queue.declare(&self.name).await?;
+                // Its messages are gone with it.
+                let lost = std::mem::take(&mut self.published).into_values();
+                fresh.splice(0..0, lost.map(|sent| sent.task));
+                0
+            }
             Err(error) => {
-                // The queue may be gone with its broker: declare it again.
                 self.declared = false;
                 return Err(error.into());
             }
@@ -292,6 +299,22 @@ mod tests {
             dispatch.at_work();
             assert_eq!(look(&mut dispatch, &graph, 1).await, 0);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_that_is_gone_is_made_and_filled_again() {
+        let queue: Arc<dyn TaskQueue> = Arc::new(MemoryQueue::new());
+        let execution = Execution { queue_window: 2, ..Execution::default() };
+        let mut dispatch = Dispatch::new(queue.clone(), "q", &execution);
+        let graph = graph();
+        assert_eq!(look(&mut dispatch, &graph, 1).await, 2);
+        queue.delete("q").await.unwrap();
+        // The third task is still to be published, so the loss is noticed at once.
+        assert_eq!(look(&mut dispatch, &graph, 1).await, 2);
+        assert_eq!(queue.depth("q").await.unwrap(), 2);
+        let taken = [take(&*queue).await, take(&*queue).await];
+        assert_eq!(look(&mut dispatch, &graph, 1).await, 1);
+        drop(taken);
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use crate::dispatch::{Dispatch, DispatchError};
 use crate::progress::{self, Look};
 use crate::stage_graph::StageGraph;
 use crate::view::View;
-use outshine_broker::TaskQueue;
+use outshine_broker::{BrokerError, TaskQueue};
 use outshine_schemas::campaign::ResolvedCampaign;
 use outshine_schemas::task::{Class, Stage, Task};
 use outshine_store::{Store, StoreError};
@@ -130,6 +130,8 @@ fn may_pass(error: &RunError) -> bool {
     match error {
         RunError::Stage { .. } => false,
         RunError::Store(e) => e.class() == outshine_store::ErrorClass::Retry,
+        // A broker that came back without its queues: they are declared again.
+        RunError::Dispatch(DispatchError::Broker(BrokerError::UnknownQueue { .. })) => true,
         RunError::Dispatch(DispatchError::Broker(e)) => {
             e.class() == outshine_broker::ErrorClass::Retry
         }

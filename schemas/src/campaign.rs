@@ -245,8 +245,6 @@ pub struct Execution {
     pub galaxies_per_task: u64,
     /// Tasks on the queue at a time.
     pub queue_window: u64,
-    /// Tries of a task that fails in a way that may pass.
-    pub max_attempts: u32,
     /// Seconds without any commit after which waiting tasks are published
     /// again, should the broker have lost them. Must be above the longest task.
     pub stall_seconds: u64,
@@ -269,7 +267,6 @@ impl Default for Execution {
             blocks_per_task: 4,
             galaxies_per_task: 16,
             queue_window: 256,
-            max_attempts: 5,
             stall_seconds: 600,
             max_republish: 3,
             max_losses: 3,
@@ -458,7 +455,6 @@ impl Campaign {
             ("execution.blocks_per_task", e.blocks_per_task, 32),
             ("execution.galaxies_per_task", e.galaxies_per_task, u64::MAX),
             ("execution.queue_window", e.queue_window, 100_000),
-            ("execution.max_attempts", e.max_attempts.into(), 1_000),
             ("execution.max_losses", e.max_losses.into(), 15),
             ("execution.stall_seconds", e.stall_seconds, 1_000_000),
         ] {

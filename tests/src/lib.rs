@@ -5,3 +5,4 @@ pub mod chaos;
 pub mod processes;
 pub mod reference;
 pub mod servers;
+pub mod simulation;

@@ -41,7 +41,6 @@ redshifts = 5
 blocks_per_task = 1
 galaxies_per_task = 1
 queue_window = 6
-max_attempts = 1000
 max_losses = 15
 stall_seconds = 3
 max_republish = 1000

@@ -10,7 +10,7 @@ use outshine_schemas::outcome::{FailureRecord, LossRecord};
 use outshine_schemas::task::Task;
 use outshine_schemas::{CODE_VERSION, FORMAT_VERSION, SCIENCE_VERSION};
 use outshine_store::commit::{self, Draft, NewFile};
-use outshine_store::layout::Layout;
+use outshine_store::layout::{CAMPAIGNS, Layout};
 use outshine_store::{PutNew, Store};
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,8 +109,8 @@ pub struct Executor {
 
 impl Executor {
     /// Does what `payload` asks; `redeliveries` is how often the message came
-    /// back before.
-    pub async fn execute(&mut self, payload: &[u8], redeliveries: u32) -> Verdict {
+    /// back before, `last` whether a store that does not answer makes the task fail.
+    pub async fn execute(&mut self, payload: &[u8], redeliveries: u32, last: bool) -> Verdict {
         let task = match codec::decode(payload) {
             Ok(task) => task,
             Err(error) => return counted("unknown", Verdict::Unreadable(error)),
@@ -126,7 +126,7 @@ impl Executor {
         }
         let verdict = match self.attempt(&task, &attempt, suspect).await {
             Ok(()) => Verdict::Done,
-            Err(error) => self.judge(&task, &error, redeliveries + 1).await,
+            Err(error) => self.judge(&task, &error, redeliveries + 1, last).await,
         };
         self.board.clear(&task.id);
         counted(task.stage.name(), verdict)
@@ -245,15 +245,21 @@ impl Executor {
         Ok(campaign)
     }
 
-    async fn judge(&self, task: &Task, error: &StageError, attempts: u32) -> Verdict {
-        let report = error.report();
-        if error.class() == RetryClass::Stop {
-            return Verdict::Stop(report);
-        }
+    /// Whether the store answers at all.
+    pub async fn store_answers(&self) -> bool {
         let loaded = self.loaded.0.lock().await.clone();
-        let limit = loaded.map_or(5, |c| c.campaign.execution.max_attempts);
-        if error.class() == RetryClass::Retry && attempts < limit {
-            return Verdict::Retry(report);
+        let path = loaded.map_or(CAMPAIGNS.to_owned(), |c| Layout::new(&c.id()).campaign());
+        self.store.exists(&path).await.is_ok()
+    }
+
+    async fn judge(&self, task: &Task, error: &StageError, attempts: u32, last: bool) -> Verdict {
+        let mut report = error.report();
+        let layout = Layout::new(&task.campaign);
+        match error.class() {
+            RetryClass::Stop => return Verdict::Stop(report),
+            RetryClass::Retry if !last => return Verdict::Retry(report),
+            RetryClass::Retry => report = format!("{report}; the rest of the store answers"),
+            RetryClass::Permanent => {}
         }
         let record = FailureRecord {
             version: FORMAT_VERSION,
@@ -265,14 +271,13 @@ impl Executor {
             attempts,
             worker: self.worker.clone(),
         };
-        let path = Layout::new(&task.campaign).failure(task.stage, &task.id);
-        let bytes = match serde_json::to_vec_pretty(&record) {
-            Ok(bytes) => bytes,
-            Err(e) => return Verdict::Retry(format!("{report}; and its record is no JSON: {e}")),
-        };
-        match self.store.put_new(&path, bytes.into()).await {
+        let path = layout.failure(task.stage, &task.id);
+        match self.store.put_json_new(&path, &record).await {
             Ok(PutNew::Created | PutNew::AlreadyExists) => Verdict::Failed(report),
             // Without the record nobody would learn of it: keep the message.
+            Err(e) if last => {
+                Verdict::Stop(format!("{report}; and this could not be recorded: {e}"))
+            }
             Err(e) => Verdict::Retry(format!("{report}; and this could not be recorded: {e}")),
         }
     }

@@ -27,7 +27,7 @@ pub struct Settings {
     pub threads: usize,
     /// Whose tasks it does.
     pub class: Class,
-    /// How long a lost broker is waited for before the worker gives up.
+    /// How long a broker or store that is away is waited for before the worker gives up.
     pub patience: Duration,
     /// How long a task may tell nothing before it counts as hung and the worker
     /// gives up.
@@ -43,6 +43,15 @@ pub struct Settings {
 /// [`Settings::hang`] where nobody says otherwise: far below the half hour after
 /// which a broker takes a message back by itself.
 pub const HANG: Duration = Duration::from_secs(15 * 60);
+
+/// Pauses between tries of a task while the store is away: the first, which
+/// doubles, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Tries of a task after the patience, each while the store answers to others,
+/// before the task is given up.
+const BLAMES: u32 = 10;
 
 /// Why a worker stopped.
 #[derive(Debug, thiserror::Error)]
@@ -133,7 +142,7 @@ async fn slot(
         match taken {
             Ok(delivery) => {
                 lost_since = None;
-                handle(&mut executor, delivery).await?;
+                handle(&mut executor, delivery, settings.patience, &mut stop).await?;
             }
             Err(error) => {
                 if consumer.take().is_some() {
@@ -173,7 +182,12 @@ async fn take(
 
 /// Does a delivery and settles it. Every line of the log in between says which
 /// task it belongs to, at every level.
-async fn handle(executor: &mut Executor, delivery: Delivery) -> Result<(), WorkerError> {
+async fn handle(
+    executor: &mut Executor,
+    delivery: Delivery,
+    patience: Duration,
+    stop: &mut watch::Receiver<bool>,
+) -> Result<(), WorkerError> {
     use tracing::field::Empty;
     let attempt = delivery.redeliveries + 1;
     let span = tracing::error_span!(
@@ -184,28 +198,52 @@ async fn handle(executor: &mut Executor, delivery: Delivery) -> Result<(), Worke
         attempt,
         attempt_id = Empty
     );
-    settle(executor, delivery).instrument(span).await
+    settle(executor, delivery, patience, stop).instrument(span).await
 }
 
-async fn settle(executor: &mut Executor, delivery: Delivery) -> Result<(), WorkerError> {
-    let redeliveries = delivery.redeliveries;
-    let settlement = match executor.execute(&delivery.payload, redeliveries).await {
+async fn settle(
+    executor: &mut Executor,
+    delivery: Delivery,
+    patience: Duration,
+    stop: &mut watch::Receiver<bool>,
+) -> Result<(), WorkerError> {
+    let since = tokio::time::Instant::now();
+    let (mut pause, mut blamed) = (FIRST_PAUSE, 0);
+    // The store may be away, which is no fault of the task: the delivery is kept
+    // and the task tried again here, for as long as the patience lasts. Then the
+    // worker gives up; but if the store answers to all else, the task.
+    let verdict = loop {
+        let last = blamed == BLAMES;
+        match executor.execute(&delivery.payload, delivery.redeliveries, last).await {
+            Verdict::Retry(error) => {
+                if since.elapsed() >= patience {
+                    if last || !executor.store_answers().await {
+                        return Err(WorkerError::Store(error));
+                    }
+                    blamed += 1;
+                }
+                tracing::warn!(%error, "tried again in {} s", pause.as_secs());
+                tokio::select! {
+                    biased;
+                    // Dropped, the delivery goes back to the queue.
+                    _ = stop.changed() => return Ok(()),
+                    () = tokio::time::sleep(pause) => pause = (2 * pause).min(LONGEST_PAUSE),
+                }
+            }
+            verdict => break verdict,
+        }
+    };
+    let settlement = match verdict {
         Verdict::Done => {
             outshine_fault::point(outshine_fault::COMMIT_BEFORE_ACK);
             delivery.ack().await
-        }
-        Verdict::Retry(error) => {
-            let seconds = 1u64 << redeliveries.min(5);
-            tracing::warn!(%error, redeliveries, "will be tried again in {seconds} s");
-            tokio::time::sleep(Duration::from_secs(seconds)).await;
-            delivery.retry().await
         }
         Verdict::Failed(error) => {
             tracing::error!(%error, "task failed");
             delivery.reject().await
         }
         // Dropped, the delivery goes back to the queue.
-        Verdict::Stop(error) => return Err(WorkerError::Store(error)),
+        Verdict::Stop(error) | Verdict::Retry(error) => return Err(WorkerError::Store(error)),
         Verdict::Unreadable(error) => {
             tracing::error!(%error, "unreadable message");
             delivery.reject().await
