@@ -89,6 +89,17 @@ impl Room {
 #[derive(Clone, Default)]
 pub struct Loaded(Arc<Mutex<Option<Arc<ResolvedCampaign>>>>);
 
+/// Which try of a task it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt {
+    /// How often its message came back before.
+    pub redeliveries: u32,
+    /// Its number, from 1, as far as the worker knows.
+    pub number: u32,
+    /// Whether a store that does not answer makes the task fail.
+    pub last: bool,
+}
+
 /// Does tasks one after another.
 pub struct Executor {
     /// Where tasks are committed.
@@ -108,16 +119,15 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// Does what `payload` asks; `redeliveries` is how often the message came
-    /// back before, `last` whether a store that does not answer makes the task fail.
-    pub async fn execute(&mut self, payload: &[u8], redeliveries: u32, last: bool) -> Verdict {
+    /// Does what `payload` asks.
+    pub async fn execute(&mut self, payload: &[u8], what: Attempt) -> Verdict {
         let task = match codec::decode(payload) {
             Ok(task) => task,
             Err(error) => return counted("unknown", Verdict::Unreadable(error)),
         };
         let attempt = uuid::Uuid::new_v4().to_string();
         name_in_logs(&task, &attempt);
-        let suspect = redeliveries >= SUSPECT;
+        let suspect = what.redeliveries >= SUSPECT;
         let _room = Room::enter(&self.room, suspect).await;
         // Another slot may be at it: this message, a second one, waits for the
         // outcome. The watchdog bounds the wait.
@@ -126,7 +136,7 @@ impl Executor {
         }
         let verdict = match self.attempt(&task, &attempt, suspect).await {
             Ok(()) => Verdict::Done,
-            Err(error) => self.judge(&task, &error, redeliveries + 1, last).await,
+            Err(error) => self.judge(&task, &error, what).await,
         };
         self.board.clear(&task.id);
         counted(task.stage.name(), verdict)
@@ -252,12 +262,12 @@ impl Executor {
         self.store.exists(&path).await.is_ok()
     }
 
-    async fn judge(&self, task: &Task, error: &StageError, attempts: u32, last: bool) -> Verdict {
+    async fn judge(&self, task: &Task, error: &StageError, what: Attempt) -> Verdict {
         let mut report = error.report();
         let layout = Layout::new(&task.campaign);
         match error.class() {
             RetryClass::Stop => return Verdict::Stop(report),
-            RetryClass::Retry if !last => return Verdict::Retry(report),
+            RetryClass::Retry if !what.last => return Verdict::Retry(report),
             RetryClass::Retry => report = format!("{report}; the rest of the store answers"),
             RetryClass::Permanent => {}
         }
@@ -268,16 +278,13 @@ impl Executor {
             shard: task.shard,
             inputs: task.inputs.clone(),
             error: report.clone(),
-            attempts,
+            attempts: what.number,
             worker: self.worker.clone(),
         };
         let path = layout.failure(task.stage, &task.id);
         match self.store.put_json_new(&path, &record).await {
             Ok(PutNew::Created | PutNew::AlreadyExists) => Verdict::Failed(report),
             // Without the record nobody would learn of it: keep the message.
-            Err(e) if last => {
-                Verdict::Stop(format!("{report}; and this could not be recorded: {e}"))
-            }
             Err(e) => Verdict::Retry(format!("{report}; and this could not be recorded: {e}")),
         }
     }

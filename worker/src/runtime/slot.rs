@@ -3,7 +3,7 @@
 
 use super::Consumers;
 use super::board::Board;
-use super::execute::{Executor, Loaded, Verdict};
+use super::execute::{Attempt, Executor, Loaded, Verdict};
 use super::kernel::Kernel;
 use outshine_broker::{BrokerError, Consumer, Delivery, Settlement, TaskQueue};
 use outshine_observe::names;
@@ -182,68 +182,85 @@ async fn take(
 
 /// Does a delivery and settles it. Every line of the log in between says which
 /// task it belongs to, at every level.
+/// Does what a delivery asks, and settles it. The store may be away, which is no
+/// fault of the task: the delivery is kept and the task tried again here, for as
+/// long as the patience lasts. Then the worker gives up; but if the store answers
+/// to all else, the task.
 async fn handle(
     executor: &mut Executor,
     delivery: Delivery,
     patience: Duration,
     stop: &mut watch::Receiver<bool>,
 ) -> Result<(), WorkerError> {
-    use tracing::field::Empty;
-    let attempt = delivery.redeliveries + 1;
-    let span = tracing::error_span!(
-        "task",
-        campaign = Empty,
-        stage = Empty,
-        task = Empty,
-        attempt,
-        attempt_id = Empty
-    );
-    settle(executor, delivery, patience, stop).instrument(span).await
+    let until = tokio::time::Instant::now() + patience;
+    let redeliveries = delivery.redeliveries;
+    let mut wait = Wait { until, pause: FIRST_PAUSE, blamed: 0 };
+    let mut waiting = Some(delivery);
+    let mut number = redeliveries;
+    while let Some(delivery) = waiting.take() {
+        use tracing::field::Empty;
+        number += 1;
+        let span = tracing::error_span!(
+            "task",
+            campaign = Empty,
+            stage = Empty,
+            task = Empty,
+            attempt = number,
+            attempt_id = Empty
+        );
+        let attempt = Attempt { redeliveries, number, last: wait.blamed == BLAMES };
+        let tried = settle(executor, delivery, attempt, &mut wait, stop);
+        waiting = tried.instrument(span).await?;
+    }
+    Ok(())
 }
 
+/// How long a task waits for a store that is away.
+struct Wait {
+    /// The end of the patience.
+    until: tokio::time::Instant,
+    /// The next pause.
+    pause: Duration,
+    /// Tries after the patience, each while the store answered to others.
+    blamed: u32,
+}
+
+/// One try; returns the delivery if there is to be another one.
 async fn settle(
     executor: &mut Executor,
     delivery: Delivery,
-    patience: Duration,
+    attempt: Attempt,
+    wait: &mut Wait,
     stop: &mut watch::Receiver<bool>,
-) -> Result<(), WorkerError> {
-    let since = tokio::time::Instant::now();
-    let (mut pause, mut blamed) = (FIRST_PAUSE, 0);
-    // The store may be away, which is no fault of the task: the delivery is kept
-    // and the task tried again here, for as long as the patience lasts. Then the
-    // worker gives up; but if the store answers to all else, the task.
-    let verdict = loop {
-        let last = blamed == BLAMES;
-        match executor.execute(&delivery.payload, delivery.redeliveries, last).await {
-            Verdict::Retry(error) => {
-                if since.elapsed() >= patience {
-                    if last || !executor.store_answers().await {
-                        return Err(WorkerError::Store(error));
-                    }
-                    blamed += 1;
-                }
-                tracing::warn!(%error, "tried again in {} s", pause.as_secs());
-                tokio::select! {
-                    biased;
-                    // Dropped, the delivery goes back to the queue.
-                    _ = stop.changed() => return Ok(()),
-                    () = tokio::time::sleep(pause) => pause = (2 * pause).min(LONGEST_PAUSE),
-                }
-            }
-            verdict => break verdict,
-        }
-    };
-    let settlement = match verdict {
+) -> Result<Option<Delivery>, WorkerError> {
+    let settlement = match executor.execute(&delivery.payload, attempt).await {
         Verdict::Done => {
             outshine_fault::point(outshine_fault::COMMIT_BEFORE_ACK);
             delivery.ack().await
+        }
+        Verdict::Retry(error) => {
+            if tokio::time::Instant::now() >= wait.until {
+                if attempt.last || !executor.store_answers().await {
+                    return Err(WorkerError::Store(error));
+                }
+                wait.blamed += 1;
+            }
+            tracing::warn!(%error, "will be tried again in {} s", wait.pause.as_secs());
+            tokio::select! {
+                biased;
+                // Dropped, the delivery goes back to the queue.
+                _ = stop.changed() => return Ok(None),
+                () = tokio::time::sleep(wait.pause) => {}
+            }
+            wait.pause = (2 * wait.pause).min(LONGEST_PAUSE);
+            return Ok(Some(delivery));
         }
         Verdict::Failed(error) => {
             tracing::error!(%error, "task failed");
             delivery.reject().await
         }
         // Dropped, the delivery goes back to the queue.
-        Verdict::Stop(error) | Verdict::Retry(error) => return Err(WorkerError::Store(error)),
+        Verdict::Stop(error) => return Err(WorkerError::Store(error)),
         Verdict::Unreadable(error) => {
             tracing::error!(%error, "unreadable message");
             delivery.reject().await
@@ -254,5 +271,5 @@ async fn settle(
         // Harmless: the message comes again and finds the commit.
         tracing::warn!("the delivery was lost before it was settled");
     }
-    Ok(())
+    Ok(None)
 }
