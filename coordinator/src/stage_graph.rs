@@ -31,6 +31,8 @@ pub struct Running {
     pub done: Vec<CommitRecord>,
     /// Tasks that failed and that the stage goes on without.
     pub failed: BTreeMap<Shard, FailureRecord>,
+    /// Seconds that the slowest of `done` took; asked for at every look.
+    slowest: Option<f64>,
     /// What its pending tasks have in common.
     of: TaskOf,
 }
@@ -131,8 +133,7 @@ impl StageGraph {
     #[must_use]
     pub fn slowest(&self, stage: Stage) -> Option<Duration> {
         let State::Running(running) = &self.states[&stage] else { return None };
-        let slowest = running.done.iter().map(|record| record.seconds).reduce(f64::max)?;
-        Duration::try_from_secs_f64(slowest).ok()
+        Duration::try_from_secs_f64(running.slowest?).ok()
     }
 
     /// Commits of a complete stage; none otherwise.
@@ -167,7 +168,8 @@ impl StageGraph {
         let stage = plan.stage;
         let (pending, unread, failed) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
         let of = TaskOf::new(&self.campaign, &plan, None);
-        let running = Running { plan, pending, unread, done: Vec::new(), failed, of };
+        let running =
+            Running { plan, pending, unread, done: Vec::new(), failed, slowest: None, of };
         self.states.insert(stage, State::Running(running));
         self.refresh(stage);
     }
@@ -182,6 +184,7 @@ impl StageGraph {
         running.pending.remove(&record.shard);
         running.unread.remove(&record.shard);
         running.failed.remove(&record.shard);
+        running.slowest = Some(running.slowest.map_or(record.seconds, |s| s.max(record.seconds)));
         let at = running.done.partition_point(|r| r.shard < record.shard);
         running.done.insert(at, record);
         if running.is_settled() {

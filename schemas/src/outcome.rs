@@ -108,8 +108,8 @@ pub struct FailureRecord {
     pub worker: String,
 }
 
-/// Left by a worker before it tries a task that was lost before: should the
-/// worker die of it, the next one knows.
+/// Left by a worker, once for a delivery, before it tries a task that was lost
+/// before: should the worker die of it, the next one knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LossRecord {
     /// [`crate::FORMAT_VERSION`] at the time of writing.

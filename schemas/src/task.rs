@@ -170,6 +170,12 @@ impl Shard {
         self.start / (Self::GROUP * self.len().max(1))
     }
 
+    /// Whether there is a member that is in both.
+    #[must_use]
+    pub fn overlaps(self, other: Self) -> bool {
+        self.start < other.end && other.start < self.end
+    }
+
     /// Whether there is no member.
     #[must_use]
     pub fn is_empty(self) -> bool {

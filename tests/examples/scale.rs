@@ -11,8 +11,7 @@
 
 use anyhow::{Context, ensure};
 use async_trait::async_trait;
-use bytes::Bytes;
-use outshine_broker::{BrokerError, Consumer, DeadLetter, MemoryQueue, TaskQueue};
+use outshine_broker::{MemoryQueue, TaskQueue};
 use outshine_coordinator::prepare::prepare;
 use outshine_coordinator::run::{Pace, run};
 use outshine_coordinator::stage_graph::StageGraph;
@@ -32,11 +31,14 @@ use std::time::{Duration, Instant};
 /// Does nothing, and says what the planner must know.
 struct Nothing {
     tasks: u64,
+    /// When the first task arrived.
+    first: OnceLock<Instant>,
 }
 
 #[async_trait]
 impl Kernel for Nothing {
     async fn run(&self, assignment: Assignment) -> Result<Outcome, StageError> {
+        self.first.get_or_init(Instant::now);
         let facts = match assignment.task.stage {
             Stage::Field => json!({"blocks": self.tasks, "galaxies": 1}),
             Stage::Train => json!({"finished": true}),
@@ -45,55 +47,6 @@ impl Kernel for Nothing {
         };
         let facts = facts.as_object().cloned().unwrap_or_default();
         Ok(Outcome { facts, ..Outcome::default() })
-    }
-}
-
-/// A queue that notes when the first message was published.
-#[derive(Debug)]
-struct Noted {
-    inner: MemoryQueue,
-    first: OnceLock<Instant>,
-}
-
-#[async_trait]
-impl TaskQueue for Noted {
-    async fn declare(&self, queue: &str) -> Result<(), BrokerError> {
-        self.inner.declare(queue).await
-    }
-
-    async fn publish(&self, queue: &str, payload: Bytes) -> Result<(), BrokerError> {
-        self.inner.publish(queue, payload).await
-    }
-
-    async fn publish_all(&self, queue: &str, payloads: Vec<Bytes>) -> Result<(), BrokerError> {
-        if !payloads.is_empty() {
-            self.first.get_or_init(Instant::now);
-        }
-        self.inner.publish_all(queue, payloads).await
-    }
-
-    async fn depth(&self, queue: &str) -> Result<u64, BrokerError> {
-        self.inner.depth(queue).await
-    }
-
-    async fn dead_letter_depth(&self, queue: &str) -> Result<u64, BrokerError> {
-        self.inner.dead_letter_depth(queue).await
-    }
-
-    async fn dead_letters(&self, queue: &str, max: usize) -> Result<Vec<DeadLetter>, BrokerError> {
-        self.inner.dead_letters(queue, max).await
-    }
-
-    async fn consume(&self, queue: &str) -> Result<Box<dyn Consumer>, BrokerError> {
-        self.inner.consume(queue).await
-    }
-
-    async fn purge(&self, queue: &str) -> Result<u64, BrokerError> {
-        self.inner.purge(queue).await
-    }
-
-    async fn delete(&self, queue: &str) -> Result<(), BrokerError> {
-        self.inner.delete(queue).await
     }
 }
 
@@ -121,7 +74,7 @@ fn peak_megabytes() -> anyhow::Result<f64> {
 /// A finished run.
 struct Ran {
     graph: StageGraph,
-    /// When the first message was sent.
+    /// When the first task arrived at a worker.
     first: Option<Duration>,
     /// CPU seconds of the coordinator's threads and of all others.
     spent: (f64, f64),
@@ -135,14 +88,14 @@ fn campaign(
     slots: usize,
     name: &str,
 ) -> anyhow::Result<Ran> {
-    let noted = Arc::new(Noted { inner: MemoryQueue::new(), first: OnceLock::new() });
-    let queue: Arc<dyn TaskQueue> = noted.clone();
+    let queue: Arc<dyn TaskQueue> = Arc::new(MemoryQueue::new());
+    let kernel = Arc::new(Nothing { tasks, first: OnceLock::new() });
     let workers = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("worker")
         .enable_all()
         .build()?;
-    let settings = settings("scale", slots, Arc::new(Nothing { tasks }));
+    let settings = settings("scale", slots, kernel.clone());
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let work = workers.spawn(runtime::run(queue.clone(), store.clone(), settings, stopped));
     let coordinator = tokio::runtime::Builder::new_multi_thread()
@@ -164,7 +117,7 @@ fn campaign(
     stop.send(true)?;
     workers.block_on(work)??;
     ensure!(graph.commits(Stage::Fit).len() as u64 == tasks, "every task has one commit");
-    Ok(Ran { graph, first: noted.first.get().map(|first| *first - started), spent })
+    Ok(Ran { graph, first: kernel.first.get().map(|first| *first - started), spent })
 }
 
 fn main() -> anyhow::Result<()> {
@@ -188,7 +141,7 @@ fn main() -> anyhow::Result<()> {
         let wall = started.elapsed().as_secs_f64();
         println!(
             "{name}: {wall:.1} s, coordinator {own:.1} s of CPU ({:.3} ms per task), first \
-             message after {:.2} s, peak memory {:.0} MB (others: {others:.1} s of CPU)",
+             task after {:.2} s, peak memory {:.0} MB (others: {others:.1} s of CPU)",
             1e3 * own / tasks as f64,
             first.map_or(f64::NAN, |f| f.as_secs_f64()),
             peak_megabytes()?

@@ -6,3 +6,4 @@ pub mod processes;
 pub mod reference;
 pub mod servers;
 pub mod simulation;
+pub mod watched;

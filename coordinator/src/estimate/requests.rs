@@ -71,14 +71,15 @@ impl Facts<'_> {
             Stage::Calibrate => model,
             // The field's plan, commit and pixels, and limits; truth; galaxies.
             Stage::Fit => model + 5 + u64::from(self.mock) + u64::from(self.free),
-            // The same with the galaxies, two plans, and the blocks of its galaxies.
+            // The same with the galaxies, its plan again and that of fit, and the blocks of
+            // its galaxies.
             Stage::Reduce => {
                 let overlapping = tasks(Stage::Fit) / tasks(stage).max(1) + 1;
-                model + 9 + 2 * overlapping
+                model + 7 + 2 * overlapping
             }
             Stage::Catalogue => {
                 let truth = if self.mock { 2 + 2 * tasks(Stage::Fit) } else { 0 };
-                5 + 2 * tasks(Stage::Reduce) + truth
+                3 + 2 * tasks(Stage::Reduce) + truth
             }
         }
     }

@@ -9,7 +9,7 @@
 //!   commits/<stage>/<group>/<task id>.json    the proof that a task is done, by group of shards
 //!   data/<stage>/<task id>/<attempt>/<file>   what an attempt wrote; valid if a commit names it
 //!   failures/<stage>/<task id>.json           why a task will not be tried again
-//!   losses/<stage>/<task id>/<attempt>.json   a try of a task that was lost before
+//!   losses/<stage>/<task id>/<redeliveries>.json   a delivery of a task that was lost before
 //! ```
 
 use outshine_schemas::digest::Digest;
@@ -112,6 +112,12 @@ impl Layout {
     /// The folder of the records of a lost task.
     pub fn losses(&self, stage: Stage, task: &TaskId) -> String {
         format!("{}/{task}", self.stage_losses(stage))
+    }
+
+    /// The record of a lost task's delivery, by how often its message came back
+    /// before.
+    pub fn loss(&self, stage: Stage, task: &TaskId, redeliveries: u32) -> String {
+        format!("{}/{redeliveries}.json", self.losses(stage, task))
     }
 
     /// The failure record of a task.

@@ -1,78 +1,22 @@
 //! A store that does not hand out an object, or nothing at all.
 
 use super::Copy;
-use async_trait::async_trait;
-use futures::stream::BoxStream;
-use object_store::path::Path;
-use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-};
+use object_store::Error;
 use outshine_coordinator::verify::{Kind, mend, verify};
 use outshine_store::Store;
 use outshine_tests::processes::files;
-use std::fmt;
-use std::sync::Arc;
+use outshine_tests::watched::{Request, watched};
 
-/// Fails to read what has `part` in its path, with `words`.
-#[derive(Debug)]
-struct Refusing {
-    inner: Arc<dyn ObjectStore>,
-    part: String,
-    words: &'static str,
-}
-
-impl fmt::Display for Refusing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("refusing")
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Refusing {
-    async fn put_opts(&self, at: &Path, what: PutPayload, how: PutOptions) -> Result<PutResult> {
-        self.inner.put_opts(at, what, how).await
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        at: &Path,
-        how: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(at, how).await
-    }
-
-    async fn get_opts(&self, at: &Path, how: GetOptions) -> Result<GetResult> {
-        if at.as_ref().contains(&self.part) {
-            return Err(Error::Generic { store: "refusing", source: self.words.into() });
-        }
-        self.inner.get_opts(at, how).await
-    }
-
-    fn delete_stream(
-        &self,
-        paths: BoxStream<'static, Result<Path>>,
-    ) -> BoxStream<'static, Result<Path>> {
-        self.inner.delete_stream(paths)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, how: CopyOptions) -> Result<()> {
-        self.inner.copy_opts(from, to, how).await
-    }
-}
-
+/// A copy's store, that fails to read what has `part` in its path, with `words`.
 fn refusing(copy: &Copy, part: &str, words: &'static str) -> Store {
-    let (inner, prefix) = copy.store.object_store();
-    let (inner, part) = (inner.clone(), part.to_owned());
-    Store::new(Arc::new(Refusing { inner, part, words }), prefix.clone(), "refusing:")
+    let part = part.to_owned();
+    let watch = move |request: Request, path: &str| {
+        if request == Request::Get && path.contains(&part) {
+            return Err(Error::Generic { store: "refusing", source: words.into() });
+        }
+        Ok(())
+    };
+    watched(&copy.store, "refusing:", Box::new(watch))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -100,6 +100,13 @@ pub struct Attempt {
     pub last: bool,
 }
 
+impl Attempt {
+    /// Whether the task may have killed its workers.
+    fn is_suspect(self) -> bool {
+        self.redeliveries >= SUSPECT
+    }
+}
+
 /// Does tasks one after another.
 pub struct Executor {
     /// Where tasks are committed.
@@ -127,14 +134,13 @@ impl Executor {
         };
         let attempt = uuid::Uuid::new_v4().to_string();
         name_in_logs(&task, &attempt);
-        let suspect = what.redeliveries >= SUSPECT;
-        let _room = Room::enter(&self.room, suspect).await;
+        let _room = Room::enter(&self.room, what.is_suspect()).await;
         // Another slot may be at it: this message, a second one, waits for the
         // outcome. The watchdog bounds the wait.
         while !self.board.begin(&task.id) {
             tokio::time::sleep(SECOND_LOOK).await;
         }
-        let verdict = match self.attempt(&task, &attempt, suspect).await {
+        let verdict = match self.attempt(&task, &attempt, what).await {
             Ok(()) => Verdict::Done,
             Err(error) => self.judge(&task, &error, what).await,
         };
@@ -146,7 +152,7 @@ impl Executor {
         &mut self,
         task: &Task,
         attempt: &str,
-        suspect: bool,
+        what: Attempt,
     ) -> Result<(), StageError> {
         let path = Layout::new(&task.campaign).commit(task.stage, task.shard, &task.id);
         if self.store.exists(&path).await? {
@@ -154,8 +160,9 @@ impl Executor {
             return Ok(());
         }
         let campaign = self.load(task).await?;
-        if suspect {
-            self.note_loss(task, campaign.campaign.execution.max_losses).await?;
+        if what.is_suspect() {
+            let limit = campaign.campaign.execution.max_losses;
+            self.note_loss(task, what.redeliveries, limit).await?;
         }
         let started = Instant::now();
         tracing::info!(shard = %task.shard, "start");
@@ -185,18 +192,28 @@ impl Executor {
         metrics::histogram!(names::WORKER_SECONDS, "stage" => task.stage.name())
             .record(started.elapsed().as_secs_f64());
         tracing::info!(seconds = kept.seconds, winner = %kept.worker, "committed");
-        if suspect {
+        if what.is_suspect() {
             self.forget_losses(task).await;
         }
         Ok(())
     }
 
     /// Writes down that a task which was lost before is tried once more; gives
-    /// it up where that was written `limit` times.
-    async fn note_loss(&self, task: &Task, limit: u32) -> Result<(), StageError> {
-        let folder = Layout::new(&task.campaign).losses(task.stage, &task.id);
+    /// it up where that was written for `limit` deliveries before. A delivery is
+    /// one loss at most, however often it is tried.
+    async fn note_loss(
+        &self,
+        task: &Task,
+        redeliveries: u32,
+        limit: u32,
+    ) -> Result<(), StageError> {
+        let layout = Layout::new(&task.campaign);
+        let own = layout.loss(task.stage, &task.id, redeliveries);
         let mut workers = Vec::new();
-        for entry in self.store.list(&folder).await? {
+        for entry in self.store.list(&layout.losses(task.stage, &task.id)).await? {
+            if entry.path == own {
+                continue;
+            }
             let record: Option<LossRecord> = self.store.get_json(&entry.path).await?;
             workers.extend(record.map(|record| record.worker));
         }
@@ -213,9 +230,8 @@ impl Executor {
             task: task.id.clone(),
             worker: self.worker.clone(),
         };
-        let path = format!("{folder}/{}.json", uuid::Uuid::new_v4());
         tracing::warn!("lost before: tried alone");
-        Ok(self.store.put_json(&path, &record).await?)
+        Ok(self.store.put_json(&own, &record).await?)
     }
 
     /// Removes what [`Executor::note_loss`] wrote of a task that is done. What

@@ -20,13 +20,13 @@ pub const VALIDATION: &str = "validation.parquet";
 pub async fn run(job: &Job) -> Result<Outcome, StageError> {
     upstream::check_inputs(job).await?;
     let mut rows: BTreeMap<Shard, Vec<RecordBatch>> = BTreeMap::new();
-    for commit in upstream::commits_over(job, Stage::Reduce, None).await? {
-        let bytes = upstream::file(job, &commit, reduce::ROWS).await?;
+    let reduced = upstream::take(job, Stage::Reduce, None).await?;
+    for commit in &reduced.commits {
+        let bytes = upstream::file(job, commit, reduce::ROWS).await?;
         let table = parquet::decode(reduce::ROWS, bytes, None)?;
         rows.insert(commit.shard, table.batches().to_vec());
     }
-    let missing = upstream::missing(job, Stage::Reduce).await?;
-    rows.extend(reduce::rows_of_failed(job, &missing).await?);
+    rows.extend(reduce::rows_of_failed(job, &reduced.missing).await?);
     let rows: Vec<RecordBatch> = rows.into_values().flatten().collect();
     let mut cases: Vec<Vec<Case>> = Vec::new();
     if job.science.mock.is_some() {

@@ -5,7 +5,7 @@ use outshine_store::StoreError;
 /// What to do after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryClass {
-    /// It may pass: try again, a limited number of times.
+    /// It may pass: the store is away.
     Retry,
     /// It will not pass: keep the error beside the task and go on with others.
     Permanent,

@@ -84,23 +84,19 @@ impl Unknown<'_> {
 pub async fn run(job: &Job) -> Result<Outcome, StageError> {
     upstream::check_inputs(job).await?;
     let trained = model::load(job).await?;
-    let field = upstream::commits_over(job, Stage::Field, None).await?.remove(0);
-    let file = upstream::file(job, &field, GALAXIES).await?;
-    let table = parquet::decode(GALAXIES, file, None)?;
+    let table = field(job).await?;
     let mut galaxies = galaxies(job.task.shard, &table)?;
-    for shard in upstream::missing(job, Stage::Fit).await? {
-        for galaxy in &mut galaxies {
-            let Shard { start, end } = galaxy.blocks;
-            galaxy.failed |= shard.start < end && start < shard.end;
-        }
-    }
     let limits = Limits::load(job).await?;
     let first = galaxies.first().map_or(0, |g| g.blocks.start);
     let last = galaxies.last().map_or(0, |g| g.blocks.end);
     let range = Shard { start: first, end: last };
+    let fitted = upstream::take(job, Stage::Fit, Some(range)).await?;
+    for galaxy in &mut galaxies {
+        galaxy.failed = fitted.missing.iter().any(|shard| shard.overlaps(galaxy.blocks));
+    }
     let mut all = Vec::new();
-    for commit in upstream::commits_over(job, Stage::Fit, Some(range)).await? {
-        let bytes = upstream::file(job, &commit, fit::BLOCKS).await?;
+    for commit in &fitted.commits {
+        let bytes = upstream::file(job, commit, fit::BLOCKS).await?;
         let table = parquet::decode(fit::BLOCKS, bytes, None)?;
         all.extend(blocks::read(&table, &job.campaign.campaign.bands)?);
     }
@@ -117,6 +113,13 @@ pub async fn run(job: &Job) -> Result<Outcome, StageError> {
     .await
 }
 
+/// The galaxies of the field.
+async fn field(job: &Job) -> Result<Table, StageError> {
+    let field = upstream::commits_over(job, Stage::Field, None).await?.remove(0);
+    let file = upstream::file(job, &field, GALAXIES).await?;
+    Ok(parquet::decode(GALAXIES, file, None)?)
+}
+
 /// The rows of galaxies whose own task has failed: no masses, but a flag.
 pub async fn rows_of_failed(
     job: &Job,
@@ -126,9 +129,7 @@ pub async fn rows_of_failed(
         return Ok(BTreeMap::new());
     }
     let trained = model::load(job).await?;
-    let field = upstream::commits_over(job, Stage::Field, None).await?.remove(0);
-    let file = upstream::file(job, &field, GALAXIES).await?;
-    let table = parquet::decode(GALAXIES, file, None)?;
+    let table = field(job).await?;
     let row =
         || Row { used: 0, bands: 0, quantities: Default::default(), flags: flags::TASK_FAILED };
     let batch = |&shard: &Shard| {

@@ -56,10 +56,12 @@ async fn source(job: &Assignment, stage: Stage) -> Result<(StagePlan, Vec<Shard>
     Ok((plan(job, stage, &source.inputs).await?, source.missing.clone()))
 }
 
-/// Shards of an earlier stage whose tasks have failed, and that this stage goes
-/// on without.
-pub async fn missing(job: &Assignment, stage: Stage) -> Result<Vec<Shard>, StageError> {
-    Ok(source(job, stage).await?.1)
+/// What a stage takes from an earlier one.
+pub struct Taken {
+    /// Commits, in order of shard.
+    pub commits: Vec<CommitRecord>,
+    /// Shards whose tasks have failed, and that the stage goes on without.
+    pub missing: Vec<Shard>,
 }
 
 /// The commit of one shard of a planned stage.
@@ -75,21 +77,31 @@ pub async fn committed(
     })
 }
 
-/// The commits of all shards of a planned stage that overlap `range`, in order,
-/// but for those that are [`missing`].
+/// The commits of all shards of a planned stage that overlap `range`, and all
+/// shards that the stage lacks.
+pub async fn take(
+    job: &Assignment,
+    stage: Stage,
+    range: Option<Shard>,
+) -> Result<Taken, StageError> {
+    let (plan, missing) = source(job, stage).await?;
+    let mut commits = Vec::new();
+    for &shard in plan.shards.iter().filter(|shard| !missing.contains(shard)) {
+        if range.is_none_or(|range| range.overlaps(shard)) {
+            commits.push(committed(job, &plan, shard).await?);
+        }
+    }
+    Ok(Taken { commits, missing })
+}
+
+/// The commits that [`take`] finds, of a stage that lacks none or whose lacks
+/// leave nothing to do.
 pub async fn commits_over(
     job: &Assignment,
     stage: Stage,
     range: Option<Shard>,
 ) -> Result<Vec<CommitRecord>, StageError> {
-    let (plan, missing) = source(job, stage).await?;
-    let mut records = Vec::new();
-    for &shard in plan.shards.iter().filter(|shard| !missing.contains(shard)) {
-        if range.is_none_or(|r| shard.start < r.end && r.start < shard.end) {
-            records.push(committed(job, &plan, shard).await?);
-        }
-    }
-    Ok(records)
+    Ok(take(job, stage, range).await?.commits)
 }
 
 /// The training span that ends at epoch `end`, or the finished one for `None`.
