@@ -21,9 +21,9 @@ use outshine_schemas::task::Stage;
 use outshine_store::Store;
 use outshine_store::layout::Layout;
 use outshine_tests::campaigns::settings;
+use outshine_tests::kernels::bare_outcome;
 use outshine_worker::runtime::{self, Assignment, Kernel};
 use outshine_worker::stages::{Outcome, StageError};
-use serde_json::json;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -39,14 +39,7 @@ struct Nothing {
 impl Kernel for Nothing {
     async fn run(&self, assignment: Assignment) -> Result<Outcome, StageError> {
         self.first.get_or_init(Instant::now);
-        let facts = match assignment.task.stage {
-            Stage::Field => json!({"blocks": self.tasks, "galaxies": 1}),
-            Stage::Train => json!({"finished": true}),
-            Stage::Calibrate => json!({"passed": true}),
-            _ => json!({}),
-        };
-        let facts = facts.as_object().cloned().unwrap_or_default();
-        Ok(Outcome { facts, ..Outcome::default() })
+        Ok(bare_outcome(assignment.task.stage, self.tasks))
     }
 }
 

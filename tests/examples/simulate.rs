@@ -65,7 +65,7 @@ fn main() -> anyhow::Result<ExitCode> {
         });
     }
     let started = Instant::now();
-    let outcome = sweep(arguments.seeds, options, usize::MAX, |report| {
+    let outcome = sweep(arguments.seeds, options, |report| {
         println!("seed {}: {}", report.seed, report.violation.as_deref().unwrap_or_default());
     })?;
     let (seconds, runs) = (started.elapsed().as_secs_f64(), outcome.runs);

@@ -11,12 +11,13 @@ use outshine_coordinator::{export, progress};
 use outshine_schemas::campaign::{Campaign, ResolvedCampaign};
 use outshine_schemas::task::{Class, Stage};
 use outshine_store::Store;
-use outshine_worker::runtime::{self, Kernel, Settings, board::Board};
+use outshine_worker::runtime::{self, Kernel, Settings, WorkerError, board::Board};
 use outshine_worker::stages::Stages;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{Notify, watch};
 
 /// A mock campaign of six galaxies and a small network.
 pub const TINY: &str = r#"
@@ -127,7 +128,7 @@ pub async fn run_with(
     kernel: Arc<dyn Kernel>,
 ) -> anyhow::Result<Ran> {
     let queue: Arc<dyn TaskQueue> = Arc::new(MemoryQueue::new());
-    work(store, queue, campaign, settings("test", 2, kernel), Stage::Catalogue).await
+    run_by(store, queue, campaign, settings("test", 2, kernel), Stage::Catalogue).await
 }
 
 /// Settings of a worker in this process.
@@ -154,21 +155,73 @@ async fn go(
     until: Stage,
 ) -> anyhow::Result<Ran> {
     let settings = settings("test", workers, Arc::new(Stages::default()));
-    work(store, queue, campaign, settings, until).await
+    run_by(store, queue, campaign, settings, until).await
 }
 
-async fn work(
+/// As [`run_on`], by a worker with given settings, up to a stage.
+///
+/// # Errors
+/// When the campaign cannot be stored; how it ended is in the value.
+pub async fn run_by(
     store: &Store,
     queue: Arc<dyn TaskQueue>,
     campaign: Campaign,
     settings: Settings,
     until: Stage,
 ) -> anyhow::Result<Ran> {
+    let (q, s) = (queue.clone(), store.clone());
+    let worker = |stopped| runtime::run(q, s, settings, stopped);
+    conduct(store, queue, campaign, until, worker).await
+}
+
+/// As [`run_on`], by a worker that dies at every `death` and is started again, as
+/// often as it has `lives`; its name is `life-` and a number.
+///
+/// # Errors
+/// When the campaign cannot be stored; how it ended is in the value.
+pub async fn run_dying(
+    store: &Store,
+    queue: Arc<dyn TaskQueue>,
+    campaign: Campaign,
+    (slots, kernel): (usize, Arc<dyn Kernel>),
+    (death, lives): (Arc<Notify>, u32),
+) -> anyhow::Result<Ran> {
+    let (q, s) = (queue.clone(), store.clone());
+    let worker = |stopped: watch::Receiver<bool>| async move {
+        for life in 0..lives {
+            let settings = settings(&format!("life-{life}"), slots, kernel.clone());
+            tokio::select! {
+                ended = runtime::run(q.clone(), s.clone(), settings, stopped.clone()) => return ended,
+                () = death.notified() => {}
+            }
+        }
+        Ok(())
+    };
+    conduct(store, queue, campaign, Stage::Catalogue, worker).await
+}
+
+async fn conduct<F>(
+    store: &Store,
+    queue: Arc<dyn TaskQueue>,
+    campaign: Campaign,
+    until: Stage,
+    worker: impl FnOnce(watch::Receiver<bool>) -> F,
+) -> anyhow::Result<Ran>
+where
+    F: Future<Output = Result<(), WorkerError>> + Send + 'static,
+{
     let campaign = prepare(store, campaign).await?;
-    let (stop, stopped) = tokio::sync::watch::channel(false);
-    let worker = tokio::spawn(runtime::run(queue.clone(), store.clone(), settings, stopped));
+    let (stop, stopped) = watch::channel(false);
+    let mut view = Silent;
+    let mut worker = tokio::spawn(worker(stopped));
     let pace = Pace { poll: Duration::from_millis(20), patience: Duration::from_secs(30), until };
-    let result = run(store, queue, &[], &campaign, pace, &mut Silent).await;
+    let result = tokio::select! {
+        result = run(store, queue, &[], &campaign, pace, &mut view) => result,
+        ended = &mut worker => {
+            ended??;
+            anyhow::bail!("the worker ended before the campaign");
+        }
+    };
     stop.send(true).context("the workers ended early")?;
     worker.await??;
     Ok(Ran { campaign, result })
@@ -199,9 +252,10 @@ pub async fn look(store: &Store, campaign: &ResolvedCampaign) -> anyhow::Result<
     Ok(graph)
 }
 
-/// Names whose bytes differ between two sets of products, or that only one has.
+/// Names whose values differ between two sets, of products say, or that only one
+/// has.
 #[must_use]
-pub fn differences(a: &BTreeMap<String, Bytes>, b: &BTreeMap<String, Bytes>) -> Vec<String> {
+pub fn differences<V: PartialEq>(a: &BTreeMap<String, V>, b: &BTreeMap<String, V>) -> Vec<String> {
     let names: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
     names.into_iter().filter(|n| a.get(*n) != b.get(*n)).cloned().collect()
 }

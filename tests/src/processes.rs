@@ -142,8 +142,7 @@ impl Process {
     /// # Errors
     /// When it does not end in time.
     pub fn terminate(mut self, within: Duration) -> anyhow::Result<bool> {
-        let status = Command::new("kill").arg("-TERM").arg(self.0.id().to_string()).status()?;
-        ensure!(status.success(), "kill failed");
+        self.signal("TERM")?;
         self.wait_mut(within)
     }
 
@@ -209,4 +208,29 @@ pub fn files(folder: &Path) -> anyhow::Result<std::collections::BTreeMap<String,
         }
     }
     Ok(all)
+}
+
+/// The logs of processes in a folder: path and text.
+fn logs(folder: &Path) -> impl Iterator<Item = (PathBuf, String)> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path());
+    let paths = paths.filter(|path| path.extension().is_some_and(|e| e == "log"));
+    paths.filter_map(|path| Some((path.clone(), std::fs::read_to_string(path).ok()?)))
+}
+
+/// Whether a log of a process in a folder holds `words`.
+#[must_use]
+pub fn logged(folder: &Path, words: &str) -> bool {
+    logs(folder).any(|(_, log)| log.contains(words))
+}
+
+/// The ends of the logs in a folder, for a test that failed.
+#[must_use]
+pub fn log_ends(folder: &Path) -> String {
+    let end = |(path, log): (PathBuf, String)| {
+        let lines: Vec<&str> = log.lines().collect();
+        let end = &lines[lines.len().saturating_sub(30)..];
+        format!("\n== {}\n{}\n", path.display(), end.join("\n"))
+    };
+    logs(folder).map(end).collect()
 }

@@ -10,15 +10,11 @@ use outshine_broker::{
     AmqpOptions, AmqpQueue, BrokerError, Consumer, ErrorClass, Settlement, TaskQueue, conformance,
     open,
 };
+use outshine_tests::servers::rabbitmq::REGISTERED_AFTER;
 use outshine_tests::servers::{RabbitMq, or_skip};
 
 /// Longer than a broker takes to start.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// RabbitMQ writes a new queue's registration to disk a moment after it has confirmed the declaration
-/// (an Erlang table saved when idle for half a second), and a queue whose registration is lost never
-/// elects a leader again. So brokers are killed only some time after the last new queue.
-const REGISTERED_AFTER: Duration = Duration::from_secs(3);
 
 fn body(number: u32) -> Bytes {
     Bytes::from(number.to_le_bytes().to_vec())

@@ -11,11 +11,12 @@ use outshine_tests::chaos::lane::Lane;
 use outshine_tests::chaos::results::{Results, code_version};
 use outshine_tests::chaos::schedule::{KINDS, Schedule};
 use outshine_tests::chaos::supervisor::{Report, Supervisor};
+use outshine_tests::locked;
 use outshine_tests::processes::binary;
+use outshine_tests::processes::{log_ends, logged};
 use outshine_tests::servers::{ServerError, or_skip};
 use serde_json::json;
 use std::collections::{BTreeMap, VecDeque};
-use std::path::Path;
 use std::sync::Mutex;
 
 const SCHEDULES: u64 = 15;
@@ -55,7 +56,7 @@ fn disturbed_campaigns_equal_the_undisturbed_one() -> anyhow::Result<()> {
         fired: Mutex::default(),
         failures: Mutex::default(),
     };
-    let left = lock(&run.seeds).len();
+    let left = locked(&run.seeds).len();
     println!(
         "{} tasks; {left} schedules, {} passed before",
         run.reference.tasks(),
@@ -68,8 +69,8 @@ fn disturbed_campaigns_equal_the_undisturbed_one() -> anyhow::Result<()> {
             scope.spawn(move || run.lane(lane));
         }
     });
-    let failures = lock(&run.failures);
-    let fired = lock(&run.fired);
+    let failures = locked(&run.failures);
+    let fired = locked(&run.fired);
     println!("faults that fired: {fired:?}");
     ensure!(failures.is_empty(), "{} schedules failed:\n{}", failures.len(), failures.join("\n"));
     // Where every kind must have come about once, each has.
@@ -80,15 +81,11 @@ fn disturbed_campaigns_equal_the_undisturbed_one() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
 impl Run {
     /// Runs one schedule after another until none is left.
     fn lane(&self, mut lane: Option<Lane>) {
         loop {
-            let Some(seed) = lock(&self.seeds).pop_front() else { return };
+            let Some(seed) = locked(&self.seeds).pop_front() else { return };
             let schedule = Schedule::new(seed, self.reference.tasks());
             let outcome = self.disturb(&mut lane, &schedule);
             if outcome.is_err() {
@@ -96,7 +93,7 @@ impl Run {
                 lane = None;
             }
             if let Err(error) = self.take_in(&schedule, outcome) {
-                lock(&self.failures).push(format!("seed {seed}: {error:#}"));
+                locked(&self.failures).push(format!("seed {seed}: {error:#}"));
                 return;
             }
         }
@@ -114,9 +111,10 @@ impl Run {
             .and_then(|report| {
                 ensure!(!report.fired.is_empty(), "no fault fired: {:?}", report.missed);
                 check(lane, schedule, reference, path)?;
+                ensure!(!logged(path, "panicked at"), "a process panicked");
                 Ok(report)
             });
-        outcome.map_err(|error| error.context(logs(path)))
+        outcome.map_err(|error| error.context(log_ends(path)))
     }
 
     fn take_in(&self, schedule: &Schedule, outcome: anyhow::Result<Report>) -> anyhow::Result<()> {
@@ -132,7 +130,7 @@ impl Run {
                     report.seconds, report.starts
                 );
                 for (event, _) in &report.fired {
-                    *lock(&self.fired).entry(event.fault.kind()).or_default() += 1;
+                    *locked(&self.fired).entry(event.fault.kind()).or_default() += 1;
                 }
                 let more = json!({"fired": fired, "missed": missed, "seconds": report.seconds});
                 self.results.add(seed, true, more)
@@ -140,21 +138,9 @@ impl Run {
             Err(error) => {
                 let text = format!("{text}\n{error:#}");
                 println!("FAILED {text}");
-                lock(&self.failures).push(text.clone());
+                locked(&self.failures).push(text.clone());
                 self.results.add(seed, false, json!({"error": text}))
             }
         }
     }
-}
-
-/// The ends of a schedule's logs.
-fn logs(folder: &Path) -> String {
-    let mut text = String::new();
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let Ok(log) = std::fs::read_to_string(entry.path()) else { continue };
-        let lines: Vec<&str> = log.lines().collect();
-        let end = &lines[lines.len().saturating_sub(30)..];
-        text.push_str(&format!("\n== {}\n{}\n", entry.path().display(), end.join("\n")));
-    }
-    text
 }

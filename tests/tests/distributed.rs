@@ -3,7 +3,7 @@
 
 use anyhow::{Context, ensure};
 use outshine_tests::campaigns::{TINY, differences};
-use outshine_tests::processes::{Process, files, outshine, outshine_ok};
+use outshine_tests::processes::{Process, files, log_ends, outshine, outshine_ok};
 use outshine_tests::servers::{RabbitMq, S3, or_skip};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -52,22 +52,7 @@ fn workers_on_a_broker_and_s3_give_the_bytes_of_one_process() -> anyhow::Result<
     };
     let folder = tempfile::tempdir()?;
     let result = disturbed_equals_undisturbed(&broker, &s3, folder.path());
-    result.with_context(|| logs(folder.path()))
-}
-
-/// The end of every log, for a test that failed.
-fn logs(folder: &Path) -> String {
-    let mut text = String::new();
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.extension().is_some_and(|e| e == "log") {
-            let log = std::fs::read_to_string(&path).unwrap_or_default();
-            let lines: Vec<&str> = log.lines().rev().take(20).collect();
-            text.push_str(&format!("\n== {}\n", path.display()));
-            lines.iter().rev().for_each(|line| text.push_str(&format!("{line}\n")));
-        }
-    }
-    text
+    result.with_context(|| log_ends(folder.path()))
 }
 
 fn disturbed_equals_undisturbed(broker: &RabbitMq, s3: &S3, folder: &Path) -> anyhow::Result<()> {
@@ -115,7 +100,7 @@ fn training_goes_to_workers_of_its_class() -> anyhow::Result<()> {
     let Some(broker) = or_skip(RabbitMq::start()) else { return Ok(()) };
     let folder = tempfile::tempdir()?;
     let result = with_two_classes(&broker, folder.path());
-    result.with_context(|| logs(folder.path()))
+    result.with_context(|| log_ends(folder.path()))
 }
 
 fn with_two_classes(broker: &RabbitMq, folder: &Path) -> anyhow::Result<()> {

@@ -3,21 +3,17 @@
 use anyhow::Context;
 use async_trait::async_trait;
 use outshine_broker::{MemoryQueue, TaskQueue};
-use outshine_coordinator::prepare::prepare;
-use outshine_coordinator::run::{Pace, run};
-use outshine_coordinator::view::Silent;
 use outshine_observe::EnvFilter;
 use outshine_schemas::task::Stage;
 use outshine_store::StoreError;
-use outshine_tests::campaigns::{settings, tiny};
-use outshine_worker::runtime::{self, Assignment, Kernel};
+use outshine_tests::campaigns::{run_by, settings, tiny};
+use outshine_worker::runtime::{Assignment, Kernel};
 use outshine_worker::stages::{Outcome, StageError};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 /// Everything that was logged.
 #[derive(Clone, Default)]
@@ -68,20 +64,10 @@ async fn logged(level: &str) -> anyhow::Result<Vec<Value>> {
     let _guard = tracing::subscriber::set_default(logs);
     let store = outshine_store::open("memory:").await?;
     let queue: Arc<dyn TaskQueue> = Arc::new(MemoryQueue::new());
-    let campaign = prepare(&store, tiny(&["estimator=shipped", "train={}"])?).await?;
-    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let campaign = tiny(&["estimator=shipped", "train={}"])?;
     let settings = settings("logger", 1, Arc::new(Stumbles::default()));
-    let worker = runtime::run(queue.clone(), store.clone(), settings, stopped);
-    let until = Stage::Field;
-    let pace = Pace { poll: Duration::from_millis(20), patience: Duration::from_secs(30), until };
-    let both = async {
-        let graph = run(&store, queue.clone(), &[], &campaign, pace, &mut Silent).await?;
-        stop.send(true).context("the worker ended early")?;
-        anyhow::Ok(graph)
-    };
-    let (worked, ran) = tokio::join!(worker, both);
-    worked?;
-    anyhow::ensure!(ran?.complete(Stage::Field));
+    let ran = run_by(&store, queue, campaign, settings, Stage::Field).await?;
+    anyhow::ensure!(ran.graph()?.complete(Stage::Field));
     log.lines()
 }
 
@@ -107,7 +93,7 @@ async fn every_line_of_a_task_names_campaign_stage_task_and_attempt() -> anyhow:
     }
     // Each attempt has one number and one id.
     let numbers: Vec<u64> = attempts.iter().map(|(number, _)| *number).collect();
-    assert!(numbers.contains(&1) && numbers.contains(&2), "{attempts:?}");
+    assert_eq!(numbers, [1, 2], "{attempts:?}");
     let of = |text: &str| by_text(&lines, text)[0]["span"]["attempt"].as_u64();
     assert_eq!((of("will be tried again"), of("committed")), (Some(1), Some(2)));
     Ok(())

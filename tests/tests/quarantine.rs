@@ -6,15 +6,17 @@ use arrow::array::{Array, UInt32Array};
 use arrow::datatypes::UInt32Type;
 use async_trait::async_trait;
 use outshine_broker::{MemoryQueue, TaskQueue};
-use outshine_coordinator::run::{Pace, run};
 use outshine_coordinator::stage_graph::StageGraph;
-use outshine_coordinator::view::Silent;
-use outshine_coordinator::{failures, prepare, verify};
+use outshine_coordinator::touched::touched;
+use outshine_coordinator::{failures, verify};
 use outshine_schemas::flags;
+use outshine_schemas::outcome::FailureRecord;
 use outshine_schemas::task::{Class, Stage};
+use outshine_store::layout::Layout;
 use outshine_store::{Store, Table, parquet};
-use outshine_tests::campaigns::{differences, products, run_here, run_with, settings, tiny};
-use outshine_worker::runtime::{self, Assignment, Kernel};
+use outshine_tests::campaigns::{differences, products, run_dying, run_here, run_with, tiny};
+use outshine_tests::kernels::{FAILING, Failing};
+use outshine_worker::runtime::{Assignment, Kernel};
 use outshine_worker::stages::{Outcome, StageError, Stages};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,46 +26,11 @@ use tokio::sync::Notify;
 
 const SETTINGS: [&str; 2] = ["execution.blocks_per_task=1", "execution.galaxies_per_task=2"];
 
-/// The science, but for a few tasks that fail: (stage, start of the shard).
-struct Failing {
-    science: Stages,
-    tasks: Vec<(Stage, u64)>,
-}
-
-#[async_trait]
-impl Kernel for Failing {
-    async fn run(&self, assignment: Assignment) -> Result<Outcome, StageError> {
-        let task = &assignment.task;
-        if self.tasks.contains(&(task.stage, task.shard.start)) {
-            return Err(StageError::Permanent("a bad pixel of the test".to_owned()));
-        }
-        self.science.run(assignment).await
-    }
-}
-
 async fn catalogue(store: &Store, graph: &StageGraph) -> anyhow::Result<Table> {
     let commit = graph.commits(Stage::Catalogue).first().context("a catalogue")?;
     let file = commit.file("catalogue.parquet").context("its file")?;
     let bytes = outshine_store::commit::read_file(store, file).await?;
     Ok(parquet::decode("catalogue.parquet", bytes, None)?)
-}
-
-/// Galaxies of the mock whose blocks overlap a block.
-async fn galaxies_of_block(
-    store: &Store,
-    graph: &StageGraph,
-    block: u32,
-) -> anyhow::Result<BTreeSet<i64>> {
-    let commit = graph.commits(Stage::Field).first().context("a field")?;
-    let file = commit.file("galaxies.parquet").context("its galaxies")?;
-    let bytes = outshine_store::commit::read_file(store, file).await?;
-    let table = parquet::decode("galaxies.parquet", bytes, None)?;
-    let id = table.int64("galaxy_id")?;
-    let first = table.number::<UInt32Type>("first_block")?;
-    let count = table.number::<UInt32Type>("blocks")?;
-    let has =
-        |row: &usize| (first.value(*row)..first.value(*row) + count.value(*row)).contains(&block);
-    Ok((0..table.rows()).filter(has).map(|row| id.value(row)).collect())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,7 +47,7 @@ async fn the_rest_is_finished_and_a_retry_makes_it_whole() -> anyhow::Result<()>
     // What is lacking is said, task by task.
     let failed: Vec<_> = graph.failures().map(|f| (f.stage, f.shard.start)).collect();
     assert_eq!(failed, [(Stage::Fit, 1), (Stage::Reduce, 4)]);
-    assert!(graph.failures().all(|f| failures::text(f).contains("a bad pixel of the test")));
+    assert!(graph.failures().all(|f| failures::text(f).contains(FAILING)));
 
     // The galaxies that it touches have the flag and no mass; the rows of all
     // others are those of a whole campaign.
@@ -88,8 +55,11 @@ async fn the_rest_is_finished_and_a_retry_makes_it_whole() -> anyhow::Result<()>
     assert_eq!(lacking.rows(), all.rows());
     let ids = all.int64("galaxy_id")?;
     assert_eq!(lacking.int64("galaxy_id")?, ids, "rows keep their order");
-    let mut touched = galaxies_of_block(&whole, &reference, 1).await?;
-    touched.extend([ids.value(4), ids.value(5)]);
+    let failures: Vec<&FailureRecord> = graph.failures().collect();
+    let touched = touched(&store, &graph, &failures).await?;
+    let touched: BTreeSet<i64> = touched.into_values().flatten().collect();
+    assert!([4, 5].iter().all(|row| touched.contains(&ids.value(*row))), "{touched:?}");
+    assert!(touched.len() > 2, "block 1 has a galaxy of its own: {touched:?}");
     assert!(touched.len() < all.rows(), "nothing would be left to compare");
     let bits: UInt32Array = lacking.number::<UInt32Type>("flags")?;
     let mass = lacking.float64("log_mass_stellar_resolved_p50")?;
@@ -128,7 +98,7 @@ async fn a_failure_before_fit_stops_the_campaign_with_its_reason() -> anyhow::Re
     let kernel = Failing { science: Stages::default(), tasks: vec![(Stage::Field, 0)] };
     let ran = run_with(&store, tiny(&SETTINGS)?, Arc::new(kernel)).await?;
     let error = ran.result.err().context("it failed")?.to_string();
-    assert!(error.contains("a bad pixel of the test"), "{error}");
+    assert!(error.contains(FAILING), "{error}");
     Ok(())
 }
 
@@ -140,7 +110,16 @@ struct Poison {
     /// Deaths while another task was at work.
     shared: AtomicU32,
     at_work: AtomicU32,
-    death: Notify,
+    death: Arc<Notify>,
+}
+
+/// Counts a task that is at work, until it ends or its process dies.
+struct AtWork<'a>(&'a AtomicU32);
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 #[async_trait]
@@ -148,6 +127,8 @@ impl Kernel for Poison {
     async fn run(&self, assignment: Assignment) -> Result<Outcome, StageError> {
         let task = &assignment.task;
         if (task.stage, task.shard.start) == (Stage::Fit, self.start) {
+            // Long enough for a neighbour to begin, if one may.
+            tokio::time::sleep(Duration::from_millis(300)).await;
             if self.at_work.load(Ordering::SeqCst) > 0 {
                 self.shared.fetch_add(1, Ordering::SeqCst);
             }
@@ -157,9 +138,8 @@ impl Kernel for Poison {
             return std::future::pending().await;
         }
         self.at_work.fetch_add(1, Ordering::SeqCst);
-        let result = self.science.run(assignment).await;
-        self.at_work.fetch_sub(1, Ordering::SeqCst);
-        result
+        let _at_work = AtWork(&self.at_work);
+        self.science.run(assignment).await
     }
 }
 
@@ -167,36 +147,19 @@ impl Kernel for Poison {
 async fn a_task_that_kills_its_workers_is_given_up_alone() -> anyhow::Result<()> {
     let store = outshine_store::open("memory:").await?;
     let queue: Arc<dyn TaskQueue> = Arc::new(MemoryQueue::new());
-    let campaign = prepare::prepare(&store, tiny(&SETTINGS)?).await?;
+    let death = Arc::new(Notify::new());
     let kernel = Arc::new(Poison {
         science: Stages::default(),
         start: 1,
         deaths: AtomicU32::new(0),
         shared: AtomicU32::new(0),
         at_work: AtomicU32::new(0),
-        death: Notify::new(),
+        death: death.clone(),
     });
-    let (stop, stopped) = tokio::sync::watch::channel(false);
-    let (q, s, k) = (queue.clone(), store.clone(), kernel.clone());
-    // A process of two slots, started again whenever it dies.
-    let supervisor = tokio::spawn(async move {
-        for life in 0..100 {
-            let settings = settings(&format!("life-{life}"), 2, k.clone());
-            tokio::select! {
-                ended = runtime::run(q.clone(), s.clone(), settings, stopped.clone()) => return ended,
-                () = k.death.notified() => k.at_work.store(0, Ordering::SeqCst),
-            }
-        }
-        Ok(())
-    });
-    let pace = Pace {
-        poll: Duration::from_millis(20),
-        patience: Duration::from_secs(30),
-        until: Stage::Catalogue,
-    };
-    let graph = run(&store, queue.clone(), &[], &campaign, pace, &mut Silent).await?;
-    stop.send(true)?;
-    supervisor.await??;
+    let worker: (usize, Arc<dyn Kernel>) = (2, kernel.clone());
+    let ran = run_dying(&store, queue.clone(), tiny(&SETTINGS)?, worker, (death, 100)).await?;
+    let campaign = ran.campaign.clone();
+    let graph = ran.graph()?;
     let failed: Vec<_> = graph.failures().map(|f| (f.stage, f.shard.start)).collect();
     assert_eq!(failed, [(Stage::Fit, 1)], "the poison, and no neighbour");
     let error = &graph.failures().next().context("one")?.error;
@@ -205,5 +168,13 @@ async fn a_task_that_kills_its_workers_is_given_up_alone() -> anyhow::Result<()>
     assert_eq!(kernel.deaths.load(Ordering::SeqCst), 5);
     assert!(kernel.shared.load(Ordering::SeqCst) <= 2);
     ensure!(queue.dead_letter_depth(&Class::Fit.queue()).await? == 1, "the message is kept");
+
+    // A retry forgets the losses too, and with a sound worker all is whole.
+    let losses = Layout::new(&campaign.id()).stage_losses(Stage::Fit);
+    assert_eq!(store.list(&losses).await?.len(), 3);
+    assert_eq!(failures::forget(&store, &campaign.id()).await?, 1);
+    assert_eq!(store.list(&losses).await?, []);
+    let mended = run_here(&store, tiny(&SETTINGS)?, 2).await?.graph()?;
+    assert_eq!(mended.failures().count(), 0);
     Ok(())
 }

@@ -9,13 +9,12 @@ fn seeds() -> anyhow::Result<u64> {
 #[test]
 fn every_seed_ends_with_the_undisturbed_catalogue() -> anyhow::Result<()> {
     let seeds = seeds()?;
-    let sweep = sweep(0..seeds, Options::default(), usize::MAX, |_| {})?;
+    let sweep = sweep(0..seeds, Options::default(), |_| {})?;
     assert!(
         sweep.broken.is_empty(),
         "{:#?}\nreplay: cargo run -p outshine-tests --example simulate -- --seed SEED --trace",
         sweep.broken
     );
-    assert_eq!(sweep.runs, seeds);
     let silent: Vec<Fault> = Fault::ALL
         .into_iter()
         .filter(|fault| sweep.fired.get(fault).is_none_or(|count| *count == 0))
@@ -40,13 +39,13 @@ fn a_seed_is_always_the_same_run() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Plants a bug, and expects that a seed breaks in the way given that is sound
+/// Plants a bug, and expects that a seed breaks in one of the ways given that is sound
 /// without the bug.
-fn finds(sabotage: Sabotage, how: &str) -> anyhow::Result<()> {
+fn finds(sabotage: Sabotage, how: &[&str]) -> anyhow::Result<()> {
     let planted = Options { sabotage: Some(sabotage), ..Options::default() };
     for seed in 0..400 {
         if let Some(violation) = simulate(seed, planted)?.violation {
-            assert!(violation.contains(how), "seed {seed}: {violation}");
+            assert!(how.iter().any(|how| violation.contains(how)), "seed {seed}: {violation}");
             assert_eq!(simulate(seed, Options::default())?.violation, None, "seed {seed}");
             return Ok(());
         }
@@ -56,36 +55,36 @@ fn finds(sabotage: Sabotage, how: &str) -> anyhow::Result<()> {
 
 #[test]
 fn an_ack_before_the_commit_is_found() -> anyhow::Result<()> {
-    finds(Sabotage::AckBeforeCommit, "acked before its commit")
+    finds(Sabotage::AckBeforeCommit, &["acked before its commit"])
 }
 
 #[test]
 fn commits_that_overwrite_each_other_are_found() -> anyhow::Result<()> {
-    finds(Sabotage::NoCreateOnly, "changed")
+    finds(Sabotage::NoCreateOnly, &["changed"])
 }
 
 #[test]
 fn a_dropped_redelivery_is_found() -> anyhow::Result<()> {
-    finds(Sabotage::DroppedRedelivery, "not complete")
+    finds(Sabotage::DroppedRedelivery, &["not complete"])
 }
 
 #[test]
 fn a_compaction_that_deletes_commits_is_found() -> anyhow::Result<()> {
-    finds(Sabotage::CompactionDeletes, "vanished")
+    finds(Sabotage::CompactionDeletes, &["vanished"])
 }
 
 #[test]
 fn a_swallowed_error_of_the_store_is_found() -> anyhow::Result<()> {
     // Which put fails first decides how it shows.
-    finds(Sabotage::SwallowedError, "")
+    finds(Sabotage::SwallowedError, &["acked before its commit", "no file"])
 }
 
 #[test]
 fn readers_of_uncommitted_files_are_found() -> anyhow::Result<()> {
-    finds(Sabotage::ReadsUncommitted, "dead letter")
+    finds(Sabotage::ReadsUncommitted, &["dead letter"])
 }
 
 #[test]
 fn publishing_without_a_window_is_found() -> anyhow::Result<()> {
-    finds(Sabotage::NoWindow, "waited in one queue")
+    finds(Sabotage::NoWindow, &["waited in one queue"])
 }

@@ -12,6 +12,7 @@ use outshine_schemas::task::Stage;
 use outshine_store::Store;
 use outshine_store::layout::Layout;
 use outshine_tests::campaigns::{TINY, run_here, run_until, run_with, tiny};
+use outshine_tests::kernels::Failing;
 use outshine_tests::processes::{files, outshine, outshine_error, outshine_ok};
 use outshine_tests::servers::{RabbitMq, or_skip};
 use outshine_worker::runtime::{Assignment, Kernel};
@@ -106,24 +107,13 @@ async fn wait_for(store: &Store, folder: String) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The science, but for the fit of one block.
-struct Failing(Stages);
-
-#[async_trait]
-impl Kernel for Failing {
-    async fn run(&self, assignment: Assignment) -> Result<Outcome, StageError> {
-        if assignment.task.stage == Stage::Fit && assignment.task.shard.start == 1 {
-            return Err(StageError::Permanent("a bad pixel of the test".to_owned()));
-        }
-        self.0.run(assignment).await
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn failed_tasks_are_listed_with_the_galaxies_that_they_touch() -> anyhow::Result<()> {
     let store = outshine_store::open("memory:").await?;
     let settings = ["execution.blocks_per_task=1"];
-    let ran = run_with(&store, tiny(&settings)?, Arc::new(Failing(Stages::default()))).await?;
+    let tasks = vec![(Stage::Fit, 1)];
+    let kernel = Failing { tasks, ..Failing::default() };
+    let ran = run_with(&store, tiny(&settings)?, Arc::new(kernel)).await?;
     let campaign = ran.campaign.clone();
     let graph = ran.graph()?;
     let mut look = Look::find(&store, &campaign).await?.context("it is there")?;

@@ -90,7 +90,7 @@ pub fn check(
         let bytes = lane.block(store.get(&entry.path))?;
         commits.insert(entry.path.clone(), digest(&entry.path, &bytes)?);
     }
-    let other = unequal(&reference.commits, &commits);
+    let other = differences(&reference.commits, &commits);
     ensure!(other.is_empty(), "commits that are not those of the undisturbed campaign: {other:?}");
 
     let campaign = reference.campaign.to_str().context("a path that is no text")?;
@@ -112,19 +112,6 @@ pub fn check(
     Ok(())
 }
 
-fn unequal<'a>(
-    a: &'a BTreeMap<String, String>,
-    b: &'a BTreeMap<String, String>,
-) -> Vec<&'a String> {
-    let only = |x: &'a BTreeMap<String, String>, y: &'a BTreeMap<String, String>| {
-        x.iter().filter(move |(path, digest)| y.get(*path) != Some(digest)).map(|(path, _)| path)
-    };
-    let mut all: Vec<&String> = only(a, b).chain(only(b, a)).collect();
-    all.sort();
-    all.dedup();
-    all
-}
-
 /// What `outshine verify` said besides orphans and that all is well.
 #[must_use]
 pub fn odd_lines(said: &str) -> Vec<&str> {
@@ -144,10 +131,10 @@ mod tests {
             pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
         };
         let one = map(&[("a", "1"), ("b", "2")]);
-        assert!(unequal(&one, &one.clone()).is_empty());
-        assert_eq!(unequal(&one, &map(&[("a", "1")])), ["b"]);
-        assert_eq!(unequal(&map(&[("a", "1")]), &one), ["b"]);
-        assert_eq!(unequal(&one, &map(&[("a", "1"), ("b", "3")])), ["b"]);
+        assert!(differences(&one, &one.clone()).is_empty());
+        assert_eq!(differences(&one, &map(&[("a", "1")])), ["b"]);
+        assert_eq!(differences(&map(&[("a", "1")]), &one), ["b"]);
+        assert_eq!(differences(&one, &map(&[("a", "1"), ("b", "3")])), ["b"]);
     }
 
     #[test]

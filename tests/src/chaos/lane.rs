@@ -3,20 +3,17 @@
 
 use super::proxy::{Proxy, Weather};
 use super::schedule::{Fault, Schedule};
+use crate::locked;
 use crate::processes::is_stopped;
+use crate::servers::rabbitmq::REGISTERED_AFTER;
 use crate::servers::{RabbitMq, S3, ServerError};
 use anyhow::{Context, ensure};
 use outshine_schemas::task::Class;
 use outshine_store::Store;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
-
-/// RabbitMQ writes a new queue's registration to disk a moment after it has
-/// confirmed the declaration, and a queue whose registration is lost never has
-/// a leader again: the broker is killed only some time after the last new queue.
-const REGISTERED_AFTER: Duration = Duration::from_secs(3);
 
 /// What an outage shows of itself; `None` where nobody felt it.
 pub type Outage = JoinHandle<anyhow::Result<Option<String>>>;
@@ -37,10 +34,6 @@ pub struct Lane {
     store_port: u16,
     environment: Vec<(&'static str, String)>,
     runtime: Runtime,
-}
-
-fn locked<T>(server: &Mutex<T>) -> MutexGuard<'_, T> {
-    server.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn own(error: impl std::fmt::Display) -> ServerError {

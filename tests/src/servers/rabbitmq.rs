@@ -15,6 +15,10 @@ const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
 /// An idle machine needs about 9 seconds.
 const STARTS_WITHIN: Duration = Duration::from_secs(120);
 const STOPS_WITHIN: Duration = Duration::from_secs(60);
+/// RabbitMQ writes a new queue's registration to disk a moment after it has confirmed the declaration
+/// (an Erlang table saved when idle for half a second), and a queue whose registration is lost never
+/// elects a leader again. So brokers are killed only some time after the last new queue.
+pub const REGISTERED_AFTER: Duration = Duration::from_secs(3);
 /// 0: AMQP. 1: Erlang distribution. 2: epmd. 10 to 20: the command line tools.
 const PORTS: u16 = 21;
 
@@ -68,11 +72,9 @@ impl RabbitMq {
 
     /// Kills the broker as a power cut would. Its disk stays; [`Self::restart`] brings it back.
     ///
-    /// A queue declared in the last second or so may come back without a leader, for good: RabbitMQ
-    /// writes its registration to disk late.
+    /// A queue younger than [`REGISTERED_AFTER`] may come back without a leader, for good.
     pub fn kill9(&mut self) -> Result<(), ServerError> {
-        let pid = fs::read_to_string(self.folder.join("pid"))?;
-        Command::new("kill").args(["-9", pid.trim()]).status()?;
+        self.signal("KILL")?;
         self.gone()
     }
 

@@ -4,7 +4,8 @@
 use super::Sabotage;
 use super::faults::Fault;
 use super::process::Life;
-use super::world::{Peer, World, locked};
+use super::world::{Peer, World};
+use crate::locked;
 use bytes::Bytes;
 use outshine_broker::{BrokerError, DELIVERY_LIMIT, Settlement, Verdict};
 use outshine_schemas::codec;

@@ -299,7 +299,15 @@ impl Machines {
             }
             Err(error) => {
                 self.world.note(&wire.life.name, &format!("ends: {error}"));
-                if matches!(error, WorkerError::Slot(_)) {
+                let faults: &[Fault] = match error {
+                    WorkerError::Slot(_) => &[],
+                    WorkerError::Hung { .. } => {
+                        &[Fault::Hang, Fault::Slow, Fault::LongDelay, Fault::ClockJump]
+                    }
+                    WorkerError::Broker(_) | WorkerError::Store(_) => &Fault::ALL,
+                };
+                let fired = self.world.fired();
+                if faults.iter().all(|fault| fired.get(fault).is_none_or(|times| *times == 0)) {
                     self.world.violated(format!("a worker ended: {error}"));
                 }
             }

@@ -1,7 +1,8 @@
 //! Processes that die and come back, and the wire that each talks through.
 
 use super::faults::Fault;
-use super::world::{Ending, Peer, World, locked};
+use super::world::{Ending, Peer, World};
+use crate::locked;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

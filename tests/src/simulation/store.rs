@@ -4,7 +4,8 @@
 use super::Sabotage;
 use super::faults::Fault;
 use super::process::Wire;
-use super::world::{Peer, locked};
+use super::world::Peer;
+use crate::locked;
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt, TryStreamExt};

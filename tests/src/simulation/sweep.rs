@@ -1,8 +1,10 @@
 //! Many seeds on all cores.
 
 use super::{Fault, Options, Report, simulate};
+use crate::locked;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -25,63 +27,52 @@ pub struct Sweep {
     pub lived: Duration,
 }
 
-/// Runs seeds on all cores until `enough` of them broke an invariant; tells of
-/// each that did at once.
+impl Sweep {
+    fn add(&mut self, report: Report) {
+        self.runs += 1;
+        self.steps += report.steps;
+        self.lived += report.lived;
+        self.recovery = self.recovery.max(report.recovery);
+        self.digest = self.digest.wrapping_add(report.digest);
+        for (fault, count) in report.fired {
+            *self.fired.entry(fault).or_insert(0) += count;
+        }
+        if let Some(violation) = report.violation {
+            self.broken.insert(report.seed, violation);
+        }
+    }
+}
+
+/// Runs seeds on all cores; tells at once of each that breaks an invariant.
 ///
 /// # Errors
 /// As [`simulate`].
 pub fn sweep(
     seeds: Range<u64>,
     options: Options,
-    enough: usize,
     tell: impl Fn(&Report) + Sync,
 ) -> anyhow::Result<Sweep> {
-    let next = AtomicU64::new(seeds.start);
+    let (next, all) = (AtomicU64::new(seeds.start), Mutex::new(Sweep::default()));
     let work = || {
-        let mut own = Sweep::default();
-        while own.broken.len() < enough {
+        loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= seeds.end {
-                break;
+                return anyhow::Ok(());
             }
             let report = simulate(seed, options)?;
             if report.violation.is_some() {
                 tell(&report);
             }
-            own.runs += 1;
-            own.steps += report.steps;
-            own.lived += report.lived;
-            own.recovery = own.recovery.max(report.recovery);
-            own.digest = own.digest.wrapping_add(report.digest);
-            for (fault, count) in report.fired {
-                *own.fired.entry(fault).or_insert(0) += count;
-            }
-            if let Some(violation) = report.violation {
-                own.broken.insert(seed, violation);
-            }
+            locked(&all).add(report);
         }
-        if own.broken.len() >= enough {
-            next.store(seeds.end, Ordering::Relaxed);
-        }
-        anyhow::Ok(own)
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut all = Sweep::default();
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
         for thread in threads {
-            let own = thread.join().map_err(|_| anyhow::anyhow!("a simulation panicked"))??;
-            all.runs += own.runs;
-            all.steps += own.steps;
-            all.lived += own.lived;
-            all.recovery = all.recovery.max(own.recovery);
-            all.digest = all.digest.wrapping_add(own.digest);
-            all.broken.extend(own.broken);
-            for (fault, count) in own.fired {
-                *all.fired.entry(fault).or_insert(0) += count;
-            }
+            thread.join().map_err(|_| anyhow::anyhow!("a simulation panicked"))??;
         }
         anyhow::Ok(())
     })?;
-    Ok(all)
+    Ok(std::mem::take(&mut *locked(&all)))
 }

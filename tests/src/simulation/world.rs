@@ -4,13 +4,14 @@
 use super::Sabotage;
 use super::faults::{Fault, Faults};
 use super::random::Random;
+use crate::locked;
 use futures::FutureExt;
 use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -75,10 +76,6 @@ struct Trace {
     steps: u64,
     line: String,
     lines: Option<Vec<String>>,
-}
-
-pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl World {
@@ -299,11 +296,8 @@ impl World {
                 let number = *attempts.entry((*attempt).to_owned()).or_insert(next);
                 format!("data/{stage}/{}/{number}/{file}", start(task))
             }
-            ["losses", stage, task, attempt] => {
-                let attempts = &mut locked(&self.core).attempts;
-                let next = attempts.len();
-                let number = *attempts.entry((*attempt).to_owned()).or_insert(next);
-                format!("losses/{stage}/{}/{number}", start(task))
+            ["losses", stage, task, delivery] => {
+                format!("losses/{stage}/{}/{delivery}", start(task))
             }
             ["commits", stage, group, task] => format!("commits/{stage}/{group}/{}", start(task)),
             [folder, stage, task] => format!("{folder}/{stage}/{}", start(task)),
