@@ -80,12 +80,10 @@ impl Look {
     /// work since.
     async fn is_outdated(&self, store: &Store) -> Result<bool, StoreError> {
         for (stage, state) in self.graph.states() {
-            let known: Vec<&TaskId> = match state {
-                State::Failed(_) => return Ok(true),
-                State::Running(running) => running.failed.values().map(|f| &f.task).collect(),
-                State::Complete(complete) => complete.failures.iter().map(|f| &f.task).collect(),
-                State::Blocked(_) | State::Ready(_) => continue,
-            };
+            if matches!(state, State::Failed(_)) {
+                return Ok(true);
+            }
+            let known: Vec<&TaskId> = state.failures().iter().map(|f| &f.task).collect();
             if known.is_empty() {
                 continue;
             }
@@ -138,8 +136,13 @@ impl Look {
                 self.graph.commit(record);
                 found += 1;
             }
-            for failure in failures::list(store, &self.campaign.id(), stage).await? {
-                found += usize::from(self.graph.give_up(failure));
+            let known = self.graph.failed(stage);
+            for failure in failures::list_but(store, &self.campaign.id(), stage, &known).await? {
+                // Committed all the same by another attempt, since the listing above.
+                let commit = layout.commit(stage, failure.shard, &failure.task);
+                if !store.exists(&commit).await? {
+                    found += usize::from(self.graph.give_up(failure));
+                }
             }
             self.written.insert(stage, written.into_values().collect());
         }

@@ -49,7 +49,7 @@ enum Command {
     #[cfg(feature = "local")]
     #[command(subcommand)]
     Noise(commands::science::Noise),
-    /// Published estimators.
+    /// Estimators: the project's own, and published ones.
     #[cfg(feature = "local")]
     #[command(subcommand)]
     Model(commands::science::Model),

@@ -1,6 +1,6 @@
 //! How far a campaign is, as metrics.
 
-use crate::stage_graph::{StageGraph, State};
+use crate::stage_graph::{StageGraph, State, TaskCounts};
 use crate::view::View;
 use metrics::gauge;
 use outshine_observe::http::Wellbeing;
@@ -41,14 +41,12 @@ impl View for Measured {
 
     fn show(&mut self, graph: &StageGraph) {
         for (stage, state) in graph.states() {
-            let (done, pending, failed) = match state {
-                State::Running(r) => {
-                    (r.done.len() + r.unread.len(), r.pending.len(), r.failed.len())
-                }
-                State::Complete(c) => (c.commits.len(), 0, c.failures.len()),
-                State::Failed(_) => (0, 0, 1),
-                State::Blocked(_) | State::Ready(_) => continue,
-            };
+            if matches!(state, State::Blocked(_) | State::Ready(_)) {
+                continue;
+            }
+            let TaskCounts { done, pending, mut failed } = state.counts();
+            // The one that the stage cannot do without.
+            failed += usize::from(matches!(state, State::Failed(_)));
             let name = stage.name();
             for (kind, count) in [
                 ("planned", done + pending + failed),
@@ -61,7 +59,8 @@ impl View for Measured {
             let (since, before) = *self.seen.entry(stage).or_insert((Instant::now(), done));
             // Known once something was done before our eyes.
             if pending == 0 || done > before {
-                let rate = (done - before).max(1) as f64 / since.elapsed().as_secs_f64();
+                let rate =
+                    done.saturating_sub(before).max(1) as f64 / since.elapsed().as_secs_f64();
                 gauge!(ETA, "stage" => name).set(pending as f64 / rate.max(1e-9));
             }
         }

@@ -37,7 +37,7 @@ pub async fn refresh(
 }
 
 /// Fixes the plans of stages that have become ready, and takes in new commits
-/// and failures. Goes on until nothing more is found, so that a finished
+/// and failures. Goes on as long as that makes stages ready, so that a finished
 /// campaign is seen at once. Returns the number of tasks that have ended.
 ///
 /// # Errors
@@ -56,8 +56,13 @@ pub async fn look(
         started.extend(&planned);
         let ended = read_ended(store, campaign, graph, look, &started).await?;
         all += ended;
-        let pause = matches!(look, Look::At(_)) && graph.has_unread();
-        if pause || planned.len() + ended == 0 {
+        let again = match look {
+            Look::Everywhere => planned.len() + ended > 0,
+            // Tasks are to be published: only what is there already is gone through.
+            Look::At(_) if graph.has_unread() => false,
+            Look::At(_) => !graph.ready().is_empty() || (ended > 0 && !started.is_empty()),
+        };
+        if !again {
             return Ok(all);
         }
     }
@@ -115,15 +120,11 @@ async fn read_ended(
     let running: Vec<Stage> = graph.running().map(|(stage, _)| stage).collect();
     let mut found = 0;
     for stage in running {
-        let groups = match look {
+        match look {
             Look::At(tasks) if !started.contains(&stage) => {
-                let own = tasks.iter().filter(|task| graph.awaits(stage, task));
-                Some(own.map(|task| task.shard.group()).collect())
+                see_some(store, &layout, graph, stage, tasks).await?;
             }
-            _ => None,
-        };
-        if groups.as_ref().is_none_or(|groups: &BTreeSet<u64>| !groups.is_empty()) {
-            see(store, &layout, graph, stage, groups.as_ref()).await?;
+            _ => see_all(store, &layout, graph, stage).await?,
         }
         let Some((_, running)) = graph.running().find(|(of, _)| *of == stage) else { continue };
         let unread: Vec<_> = running.unread().take(READ_AT_A_TIME).collect();
@@ -134,35 +135,62 @@ async fn read_ended(
         }
         // What is gone since it was listed waits again.
         unread.iter().for_each(|(shard, _)| graph.lose(stage, *shard));
-        if found == 0 {
-            let known = graph.failed(stage);
-            for failure in failures::list_but(store, campaign, stage, &known).await? {
-                // Committed all the same by another attempt, since the listing above.
-                let commit = layout.commit(stage, failure.shard, &failure.task);
-                if !store.exists(&commit).await? {
-                    found += usize::from(graph.give_up(failure));
-                }
+        let known = graph.failed(stage);
+        for failure in failures::list_but(store, campaign, stage, &known).await? {
+            // Committed all the same by another attempt, since the listing above.
+            let commit = layout.commit(stage, failure.shard, &failure.task);
+            if !store.exists(&commit).await? {
+                found += usize::from(graph.give_up(failure));
             }
         }
     }
     Ok(found)
 }
 
-/// Lists the commits of a running stage, of some groups of shards or all.
-async fn see(
+/// Lists all commits of a running stage.
+async fn see_all(
     store: &Store,
     layout: &Layout,
     graph: &mut StageGraph,
     stage: Stage,
-    groups: Option<&BTreeSet<u64>>,
 ) -> Result<(), StoreError> {
-    let paths = commit::list_committed(store, layout, stage, groups).await?;
     let Some((_, running)) = graph.running().find(|(of, _)| *of == stage) else { return Ok(()) };
-    let looked = |shard: &Shard| groups.is_none_or(|groups| groups.contains(&shard.group()));
-    let there = |(shard, id): &(Shard, TaskId)| {
-        looked(shard) && paths.binary_search(&layout.commit(stage, *shard, id)).is_ok()
-    };
+    // What was seen is taken in before the next listing.
+    if !running.unread.is_empty() {
+        return Ok(());
+    }
+    let paths = commit::list_committed(store, layout, stage, None).await?;
+    let there = |(shard, id): &(Shard, TaskId)| is_among(&paths, layout, stage, *shard, id);
     let seen: Vec<Shard> = running.awaited().filter(there).map(|(shard, _)| shard).collect();
     graph.see(stage, &seen);
     Ok(())
+}
+
+/// Lists the commits of the groups that some tasks of a running stage, and those
+/// that failed, belong to.
+async fn see_some(
+    store: &Store,
+    layout: &Layout,
+    graph: &mut StageGraph,
+    stage: Stage,
+    tasks: &[Task],
+) -> Result<(), StoreError> {
+    let Some((_, running)) = graph.running().find(|(of, _)| *of == stage) else { return Ok(()) };
+    let told = tasks.iter().filter(|task| graph.is_pending(task) && task.stage == stage);
+    let told = told.map(|task| (task.shard, task.id.clone()));
+    let asked: Vec<(Shard, TaskId)> = told.chain(running.failures()).collect();
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let groups: BTreeSet<u64> = asked.iter().map(|(shard, _)| shard.group()).collect();
+    let paths = commit::list_committed(store, layout, stage, Some(&groups)).await?;
+    let there = |(shard, id): &&(Shard, TaskId)| is_among(&paths, layout, stage, *shard, id);
+    let seen: Vec<Shard> = asked.iter().filter(there).map(|(shard, _)| *shard).collect();
+    graph.see(stage, &seen);
+    Ok(())
+}
+
+/// Whether the commit of a task is among `paths`, which are sorted.
+fn is_among(paths: &[String], layout: &Layout, stage: Stage, shard: Shard, id: &TaskId) -> bool {
+    paths.binary_search(&layout.commit(stage, shard, id)).is_ok()
 }

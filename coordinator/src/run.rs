@@ -89,12 +89,13 @@ pub async fn run(
                 dispatches.iter_mut().for_each(|(_, dispatch)| dispatch.progressed());
             }
             if graph.failure().is_none() {
-                // Tasks in hand here are not lost; whether they hang is the
-                // watchdog's to say.
-                if here.iter().any(|task| graph.is_pending(task)) {
-                    dispatches.iter_mut().for_each(|(_, dispatch)| dispatch.at_work());
-                }
                 for (class, dispatch) in &mut dispatches {
+                    // Tasks in hand here are not lost; whether they hang is the
+                    // watchdog's to say.
+                    let of = |task: &&&Task| class_of(task.stage) == *class;
+                    if here.iter().filter(of).any(|task| graph.is_pending(task)) {
+                        dispatch.at_work();
+                    }
                     let own = |stage| stage <= pace.until && class_of(stage) == *class;
                     let running = graph.running().filter(|(stage, _)| own(*stage));
                     let mut pending = running.flat_map(|(_, running)| running.tasks());

@@ -40,13 +40,24 @@ pub struct Running {
 impl Running {
     /// The tasks whose commits would change anything and were not seen.
     pub fn awaited(&self) -> impl Iterator<Item = (Shard, TaskId)> {
-        let shards = self.pending.iter().chain(self.failed.keys());
-        shards.map(|&shard| (shard, self.of.id(shard)))
+        let pending = self.pending.iter().map(|&shard| (shard, self.of.id(shard)));
+        pending.chain(self.failures())
+    }
+
+    /// The tasks that failed.
+    pub fn failures(&self) -> impl Iterator<Item = (Shard, TaskId)> {
+        self.failed.iter().map(|(&shard, failure)| (shard, failure.task.clone()))
     }
 
     /// Those whose commits were seen and not taken in.
     pub fn unread(&self) -> impl Iterator<Item = (Shard, TaskId)> {
         self.unread.iter().map(|&shard| (shard, self.of.id(shard)))
+    }
+
+    /// What it has left.
+    fn end(self) -> Ended {
+        let failures = self.failed.into_values().collect();
+        Ended { plan: self.plan, commits: self.done, failures }
     }
 
     /// Whether nothing is waited for.
@@ -75,6 +86,8 @@ pub type Complete = Ended;
 pub struct Failed {
     /// Why.
     pub reason: String,
+    /// What there was of it, if it ran.
+    pub left: Option<Ended>,
 }
 
 /// Where a stage is.
@@ -90,6 +103,62 @@ pub enum State {
     Complete(Complete),
     /// See [`Failed`].
     Failed(Failed),
+}
+
+/// Tasks of a stage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskCounts {
+    /// Committed.
+    pub done: usize,
+    /// Neither committed nor failed.
+    pub pending: usize,
+    /// Failed.
+    pub failed: usize,
+}
+
+impl State {
+    /// How many tasks of the stage are where.
+    #[must_use]
+    pub fn counts(&self) -> TaskCounts {
+        match self {
+            Self::Running(r) => TaskCounts {
+                done: r.done.len() + r.unread.len(),
+                pending: r.pending.len(),
+                failed: r.failed.len(),
+            },
+            _ => TaskCounts {
+                done: self.commits().len(),
+                pending: 0,
+                failed: self.ended().map_or(0, |ended| ended.failures.len()),
+            },
+        }
+    }
+
+    /// The commits that were taken in, in order of shard.
+    #[must_use]
+    pub fn commits(&self) -> &[CommitRecord] {
+        match self {
+            Self::Running(running) => &running.done,
+            _ => self.ended().map_or(&[], |ended| &ended.commits),
+        }
+    }
+
+    /// The tasks that failed, in order of shard.
+    #[must_use]
+    pub fn failures(&self) -> Vec<&FailureRecord> {
+        match self {
+            Self::Running(running) => running.failed.values().collect(),
+            _ => self.ended().map_or_else(Vec::new, |ended| ended.failures.iter().collect()),
+        }
+    }
+
+    fn ended(&self) -> Option<&Ended> {
+        match self {
+            Self::Complete(complete) => Some(complete),
+            Self::Failed(failed) => failed.left.as_ref(),
+            _ => None,
+        }
+    }
 }
 
 /// The stages of one campaign.
@@ -250,7 +319,11 @@ impl StageGraph {
 
     /// A stage that cannot go on.
     pub fn fail(&mut self, stage: Stage, reason: String) {
-        self.states.insert(stage, State::Failed(Failed { reason }));
+        let left = match self.states.remove(&stage) {
+            Some(State::Running(running)) => Some(running.end()),
+            _ => None,
+        };
+        self.states.insert(stage, State::Failed(Failed { reason, left }));
     }
 
     /// Tasks that can run now and are not committed, earlier stages first, in
@@ -272,16 +345,6 @@ impl StageGraph {
     pub fn is_pending(&self, task: &Task) -> bool {
         match &self.states[&task.stage] {
             State::Running(r) => r.pending.contains(&task.shard) && r.of.id(task.shard) == task.id,
-            _ => false,
-        }
-    }
-
-    /// Whether the commit of a task of a running stage would change anything:
-    /// it can run, or it failed, and another attempt may still succeed.
-    #[must_use]
-    pub fn awaits(&self, stage: Stage, task: &Task) -> bool {
-        match &self.states[&stage] {
-            State::Running(running) => task.stage == stage && running.awaits(task.shard, &task.id),
             _ => false,
         }
     }
@@ -322,10 +385,9 @@ impl StageGraph {
         };
         running.pending = plan::shards(&running.plan, last).into_iter().filter(open).collect();
         if running.is_settled() {
-            let commits = std::mem::take(&mut running.done);
-            let failures = std::mem::take(&mut running.failed).into_values().collect();
-            let plan = running.plan.clone();
-            self.states.insert(stage, State::Complete(Ended { plan, commits, failures }));
+            if let Some(State::Running(running)) = self.states.remove(&stage) {
+                self.states.insert(stage, State::Complete(running.end()));
+            }
             self.unblock();
         }
     }
@@ -436,6 +498,10 @@ mod tests {
         panic!("no fit task in 100 steps");
     }
 
+    fn awaited(graph: &StageGraph) -> Vec<TaskId> {
+        graph.running().flat_map(|(_, running)| running.awaited()).map(|(_, id)| id).collect()
+    }
+
     #[test]
     fn later_stages_go_on_without_what_failed() {
         let mut graph = graph(1);
@@ -457,7 +523,7 @@ mod tests {
         let mut graph = graph(1);
         let tasks = fitting(&mut graph);
         assert!(graph.give_up(failure(&tasks[0])));
-        assert!(graph.awaits(Stage::Fit, &tasks[0]));
+        assert!(awaited(&graph).contains(&tasks[0].id));
         tasks.iter().for_each(|task| graph.commit(done(task)));
         let ended = graph.ended(Stage::Fit).unwrap();
         assert_eq!((ended.commits.len(), ended.failures.len()), (3, 0));
@@ -470,7 +536,7 @@ mod tests {
         let shards: Vec<Shard> = tasks.iter().map(|task| task.shard).collect();
         graph.see(Stage::Fit, &shards);
         assert_eq!((graph.pending().count(), graph.has_unread()), (0, true));
-        assert!(graph.ended(Stage::Fit).is_none() && graph.awaits(Stage::Fit, &tasks[0]));
+        assert!(graph.ended(Stage::Fit).is_none() && awaited(&graph).is_empty());
         graph.lose(Stage::Fit, shards[0]);
         assert_eq!(graph.pending().collect::<Vec<_>>(), tasks[..1]);
         tasks.iter().for_each(|task| graph.commit(done(task)));
@@ -485,6 +551,8 @@ mod tests {
         assert!(graph.give_up(failure(&tasks[1])));
         let (stage, failed) = graph.failure().unwrap();
         assert_eq!(stage, Stage::Fit);
+        let counts = graph.state(stage).counts();
+        assert_eq!(counts, TaskCounts { done: 0, pending: 0, failed: 1 }, "it keeps what it knew");
         assert!(failed.reason.contains("execution.max_failed_tasks"), "{}", failed.reason);
 
         let mut graph = self::graph(1);

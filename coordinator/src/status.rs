@@ -3,7 +3,8 @@
 use crate::estimate::network::Network;
 use crate::failures;
 use crate::look::Look;
-use crate::stage_graph::State;
+use crate::stage_graph::{State, TaskCounts};
+use crate::words::seconds;
 use outshine_broker::{BrokerError, TaskQueue};
 use outshine_schemas::campaign::Campaign;
 use outshine_schemas::outcome::{CommitRecord, FailureRecord};
@@ -118,18 +119,10 @@ pub struct Status {
     pub queues: Vec<QueueStatus>,
 }
 
-/// Tasks that have failed, of complete and of running stages.
+/// Tasks that have failed.
 #[must_use]
 pub fn failed(look: &Look) -> Vec<&FailureRecord> {
-    let mut all = Vec::new();
-    for (_, state) in look.graph().states() {
-        match state {
-            State::Running(running) => all.extend(running.failed.values()),
-            State::Complete(complete) => all.extend(&complete.failures),
-            State::Blocked(_) | State::Ready(_) | State::Failed(_) => {}
-        }
-    }
-    all
+    look.graph().states().flat_map(|(_, state)| state.failures()).collect()
 }
 
 impl Status {
@@ -245,20 +238,21 @@ fn stage(
     written: &[SystemTime],
     now: SystemTime,
 ) -> StageStatus {
-    // From 0: an empty sum of floats is -0.
-    let seconds = |commits: &[CommitRecord]| commits.iter().fold(0.0, |sum, c| sum + c.seconds);
-    let (place, pending, done, failed, task_seconds) = match state {
-        State::Blocked(_) => (Place::Blocked, 0, 0, 0, 0.0),
-        State::Ready(_) => (Place::Ready, 0, 0, 0, 0.0),
-        State::Running(r) => {
-            (Place::Running, r.pending.len(), r.done.len(), r.failed.len(), seconds(&r.done))
+    let TaskCounts { mut done, pending, failed } = state.counts();
+    let place = match state {
+        State::Blocked(_) => Place::Blocked,
+        State::Ready(_) => Place::Ready,
+        State::Running(_) => Place::Running,
+        State::Complete(_) => Place::Complete,
+        State::Failed(failed) => {
+            if failed.left.is_none() {
+                // It failed before it was known what it has; the listing is left.
+                done = written.len();
+            }
+            Place::Failed(failed.reason.clone())
         }
-        State::Complete(c) => {
-            (Place::Complete, 0, c.commits.len(), c.failures.len(), seconds(&c.commits))
-        }
-        // What was known of it went with the failure; the listing is left.
-        State::Failed(f) => (Place::Failed(f.reason.clone()), 0, written.len(), 0, 0.0),
     };
+    let task_seconds = seconds(state.commits());
     let rate = if place == Place::Running { rate_per_minute(written, now) } else { None };
     let eta = match state {
         State::Running(running) if stage == Stage::Train => training_left(campaign, &running.done),

@@ -8,7 +8,7 @@ use outshine_schemas::FORMAT_VERSION;
 use outshine_schemas::campaign::ResolvedCampaign;
 use outshine_schemas::digest::Digest;
 use outshine_schemas::ids::TaskId;
-use outshine_schemas::outcome::{CommitRecord, FailureRecord, StagePlan};
+use outshine_schemas::outcome::{CommitRecord, FailureRecord, Source, StagePlan};
 use outshine_schemas::task::{Shard, Stage, Task};
 use outshine_store::layout::Layout;
 use outshine_store::{Store, StoreError, commit};
@@ -118,13 +118,34 @@ impl Survey {
             && self.stages.values().all(|s| s.plan.is_none() && s.records.is_empty())
     }
 
-    /// Whether a stage that needs all of `stage` has a plan, so that `stage`
-    /// was complete once.
+    /// Whether a stage that was made from `stage`, as planned now, has a plan, so
+    /// that `stage` has ended once.
     #[must_use]
-    pub fn was_complete(&self, stage: Stage) -> bool {
-        let follows =
-            |(later, s): (&Stage, &StageSurvey)| later.needs().contains(&stage) && s.plan.is_some();
-        self.stages.iter().any(follows)
+    pub fn has_ended(&self, stage: Stage) -> bool {
+        self.takers(stage).next().is_some()
+    }
+
+    /// Whether such a stage took what a task of `stage` made.
+    #[must_use]
+    pub fn was_taken(&self, stage: Stage, shard: Shard) -> bool {
+        let lacks = |source: &Source| source.missing.contains(&shard);
+        self.takers(stage).any(|source| !source.is_some_and(lacks))
+    }
+
+    /// Plans of later stages that were made from `stage`: what they say of it,
+    /// where they say anything.
+    fn takers(&self, stage: Stage) -> impl Iterator<Item = Option<&Source>> {
+        let layout = Layout::new(&self.campaign.id());
+        let path = self.stages.get(&stage).map(|survey| survey.plan_path.clone());
+        let later = self.stages.iter().filter(move |(later, _)| later.needs().contains(&stage));
+        later.filter_map(move |(_, survey)| match survey.plan.as_ref()? {
+            Ok(plan) => match plan.source(stage) {
+                // Made from it as it was planned before a retry.
+                Some(source) if Some(layout.plan(stage, &source.inputs)) != path => None,
+                source => Some(source),
+            },
+            Err(_) => Some(None),
+        })
     }
 }
 

@@ -271,7 +271,7 @@ impl Walk<'_> {
         let of = format!("the plan of stage {stage}");
         match &found.plan {
             Some(Err(fault)) => self.fault(fault, Some(stage), &path, &of, vec![path.clone()]),
-            None if !found.records.is_empty() || survey.was_complete(stage) => {
+            None if !found.commits().is_empty() || survey.has_ended(stage) => {
                 self.fault(&Fault::Missing, Some(stage), &path, &of, Vec::new());
             }
             _ => {}
@@ -311,7 +311,7 @@ impl Walk<'_> {
         for (id, task) in found.planned.iter().filter(|(id, _)| !seen.contains(id.as_str())) {
             let failed = found.failures.iter().any(|failure| failure.task == *id);
             self.report.waiting += u64::from(!failed);
-            if failed || !survey.was_complete(stage) {
+            if failed || !survey.was_taken(stage, task.shard) {
                 continue;
             }
             let of = format!("the commit record of {} ({stage})", part(stage, task.shard));

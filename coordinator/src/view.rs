@@ -2,10 +2,10 @@
 //! elsewhere.
 
 use crate::plan;
-use crate::stage_graph::{Complete, Running, StageGraph, State};
+use crate::stage_graph::{Complete, Running, StageGraph, State, TaskCounts};
+use crate::words::seconds;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use outshine_schemas::ids::TaskId;
-use outshine_schemas::outcome::CommitRecord;
 use outshine_schemas::task::{Stage, Task};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -53,12 +53,9 @@ fn fraction(running: &Running, step: &StepOf) -> f64 {
         let told = at_hand(running).find_map(|t| step(&t.id));
         return told.map_or(0.0, |(fraction, _)| fraction);
     }
-    let done: u64 = running.done.iter().map(|r| r.shard.len()).sum();
-    let running_part: f64 = at_hand(running)
-        .filter_map(|t| step(&t.id).map(|(fraction, _)| fraction * t.shard.len() as f64))
-        .sum();
-    let all: u64 = done + running.pending.iter().map(|shard| shard.len()).sum::<u64>();
-    (done as f64 + running_part) / (all.max(1)) as f64
+    let done = running.plan.shards.len() - running.pending.len();
+    let part: f64 = at_hand(running).filter_map(|t| step(&t.id)).map(|(part, _)| part).sum();
+    (done as f64 + part) / running.plan.shards.len().max(1) as f64
 }
 
 /// The tasks that may be at work here: those that were published first.
@@ -68,10 +65,6 @@ fn at_hand(running: &Running) -> impl Iterator<Item = Task> {
 
 fn words(running: &Running, step: &StepOf) -> String {
     at_hand(running).find_map(|t| step(&t.id).map(|s| s.1)).unwrap_or_default()
-}
-
-fn seconds(commits: &[CommitRecord]) -> f64 {
-    commits.iter().map(|c| c.seconds).sum()
 }
 
 fn unit(stage: Stage) -> &'static str {
@@ -114,10 +107,11 @@ impl View for Bars {
             match state {
                 State::Running(running) => {
                     bar.set_position((1000.0 * fraction(running, &self.step)) as u64);
-                    let waiting = running.pending.len();
-                    let done = running.done.len();
                     let text = match words(running, &self.step) {
-                        text if text.is_empty() => format!("{done} of {} tasks", done + waiting),
+                        text if text.is_empty() => {
+                            let TaskCounts { done, pending, failed } = state.counts();
+                            format!("{done} of {} tasks", done + pending + failed)
+                        }
                         text => text,
                     };
                     bar.set_message(text);

@@ -1,5 +1,7 @@
 //! Figures in words that a person reads at a glance.
 
+use outshine_schemas::outcome::CommitRecord;
+
 /// A time: `42 s`, `12 min`, `3.5 h` or `8.1 d`.
 #[must_use]
 pub fn duration(seconds: f64) -> String {
@@ -9,6 +11,13 @@ pub fn duration(seconds: f64) -> String {
         s if s < 48.0 * 3600.0 => format!("{:.1} h", s / 3600.0),
         s => format!("{:.1} d", s / 86_400.0),
     }
+}
+
+/// Wall-clock seconds of the attempts that won. From 0: an empty sum of floats
+/// is -0.
+#[must_use]
+pub fn seconds(commits: &[CommitRecord]) -> f64 {
+    commits.iter().fold(0.0, |sum, commit| sum + commit.seconds)
 }
 
 /// A number of bytes, in powers of a thousand.

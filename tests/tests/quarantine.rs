@@ -83,6 +83,9 @@ async fn the_rest_is_finished_and_a_retry_makes_it_whole() -> anyhow::Result<()>
 
     // A retry makes it the campaign that was never disturbed, byte for byte.
     assert_eq!(failures::forget(&store, &campaign.id()).await?, 2);
+    let report = verify::verify(&store, &campaign, &mut |_| {}).await?;
+    assert_eq!(report.damage().count(), 0, "tasks wait again: {:?}", report.findings);
+    assert!(report.waiting > 0);
     let mended = run_here(&store, tiny(&SETTINGS)?, 2).await?.graph()?;
     assert_eq!(mended.failures().count(), 0);
     let (a, b) = (products(&store, &mended).await?, products(&whole, &reference).await?);

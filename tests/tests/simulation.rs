@@ -76,7 +76,8 @@ fn a_compaction_that_deletes_commits_is_found() -> anyhow::Result<()> {
 #[test]
 fn a_swallowed_error_of_the_store_is_found() -> anyhow::Result<()> {
     // Which put fails first decides how it shows.
-    finds(Sabotage::SwallowedError, &["acked before its commit", "no file"])
+    let ways = ["acked before its commit", "no file", "is not in the store"];
+    finds(Sabotage::SwallowedError, &ways)
 }
 
 #[test]

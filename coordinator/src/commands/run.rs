@@ -6,7 +6,7 @@ use clap::Args;
 use outshine_broker::TaskQueue;
 use outshine_coordinator::run::{Pace, run};
 use outshine_coordinator::stage_graph::StageGraph;
-use outshine_coordinator::{export, failures, metrics, summary, view};
+use outshine_coordinator::{export, failures, metrics, summary, view, words};
 use outshine_schemas::campaign::ResolvedCampaign;
 use outshine_schemas::task::{Class, Stage};
 use outshine_store::Store;
@@ -120,7 +120,7 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
     }
     for stage in Stage::ALL.into_iter().filter(|&stage| stage <= arguments.until) {
         let commits = graph.commits(stage);
-        let seconds: f64 = commits.iter().map(|c| c.seconds).sum();
+        let seconds = words::seconds(commits);
         println!("{:>10}: {:>5} tasks, {seconds:>8.1} task seconds", stage.name(), commits.len());
     }
     println!("this run took {:.1} s", started.elapsed().as_secs_f64());

@@ -14,6 +14,7 @@ pub use requests::Requests;
 
 use crate::plan::{self, Ended, PlanError};
 use crate::stage_graph::{StageGraph, State};
+use crate::words;
 use network::Network;
 use outshine_schemas::FORMAT_VERSION;
 use outshine_schemas::campaign::{Estimator, ResolvedCampaign};
@@ -136,6 +137,7 @@ pub fn estimate(known: Known<'_>, machines: Machines) -> Result<Estimate, PlanEr
     let facts = requests::Facts {
         tasks: &|stage| of(stage).0,
         inputs: known.inputs.len() as u64,
+        window: spec.execution.queue_window,
         trained,
         mock: spec.field.mock.is_some(),
         free: known.counts.free > 0,
@@ -319,12 +321,11 @@ fn measure(known: Known<'_>, machines: Machines, estimate: &mut StageEstimate) {
     };
     let scale = all as f64 / done.max(1) as f64;
     let threads = if is_threaded(estimate.stage) { machines.threads as f64 } else { 1.0 };
-    let seconds: f64 = commits.iter().map(|commit| commit.seconds).sum();
-    estimate.core_seconds = scale * threads * seconds;
+    estimate.core_seconds = scale * threads * words::seconds(commits);
     let files = |commit: &CommitRecord| {
         let bytes: u64 = commit.files.iter().map(|file| file.bytes).sum();
-        let record = serde_json::to_vec_pretty(commit).map_or(0, |text| text.len());
-        (bytes + record as u64) as f64 + rates::SHARD_BYTES
+        let record = rates::COMMIT_BYTES + commit.files.len() as f64 * rates::FILE_RECORD_BYTES;
+        bytes as f64 + record + rates::SHARD_BYTES
     };
     estimate.bytes = (scale * commits.iter().map(files).sum::<f64>()) as u64;
 }

@@ -73,5 +73,3 @@ pub const SHIPPED_BYTES: f64 = 5_200_000.0;
 
 /// Seconds between two looks of a coordinator at the store.
 pub const POLL: f64 = 0.5;
-/// Objects that one request lists.
-pub const LISTED: u64 = 1000;

@@ -2,8 +2,8 @@
 //! its stage (`worker/src/stages`); a coordinator looks at what runs every
 //! half second ([`super::rates::POLL`]).
 
-use super::rates::{LISTED, POLL};
-use outshine_schemas::task::Stage;
+use super::rates::POLL;
+use outshine_schemas::task::{Shard, Stage};
 
 /// Requests by kind; what asks whether an object is there counts as a read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Facts<'a> {
     pub tasks: &'a dyn Fn(Stage) -> u64,
     /// Tables of the user.
     pub inputs: u64,
+    /// Tasks that are published at a time.
+    pub window: u64,
     /// Whether the estimator is trained in the campaign.
     pub trained: bool,
     /// Whether there is truth to compare with.
@@ -46,8 +48,10 @@ impl Facts<'_> {
     pub fn of(&self, stage: Stage, files: u64, seconds: f64) -> Requests {
         let tasks = (self.tasks)(stage);
         let looks = (seconds / POLL).ceil() as u64 + 1;
-        // Commits and failures; half of the commits are there at a time.
-        let coordinator = looks * (2 + tasks / (2 * LISTED));
+        // Failures, and the groups of what is published, at each look; all
+        // commits once.
+        let groups = tasks.min(self.window).div_ceil(Shard::GROUP) + 1;
+        let coordinator = looks * (1 + groups) + tasks.div_ceil(Shard::GROUP);
         let spans = (self.tasks)(Stage::Train);
         // Who reads the model lists the spans of training to find the last one.
         let network = matches!(stage, Stage::Calibrate | Stage::Fit | Stage::Reduce);
