@@ -324,8 +324,8 @@ fn measure(known: Known<'_>, machines: Machines, estimate: &mut StageEstimate) {
     estimate.core_seconds = scale * threads * words::seconds(commits);
     let files = |commit: &CommitRecord| {
         let bytes: u64 = commit.files.iter().map(|file| file.bytes).sum();
-        let record = rates::COMMIT_BYTES + commit.files.len() as f64 * rates::FILE_RECORD_BYTES;
-        bytes as f64 + record + rates::SHARD_BYTES
+        let record = serde_json::to_vec_pretty(commit).map_or(0, |text| text.len());
+        (bytes + record as u64) as f64 + rates::SHARD_BYTES
     };
     estimate.bytes = (scale * commits.iter().map(files).sum::<f64>()) as u64;
 }

@@ -111,7 +111,8 @@ impl Fault {
         Self::ClockJump,
     ];
 
-    /// How likely it is where it can strike; of staged faults, its weight.
+    /// How likely it is where it can strike; which staged fault comes next is
+    /// drawn evenly.
     fn rate(self) -> f64 {
         match self {
             Self::CrashBefore | Self::CrashAfter => 0.004,
@@ -124,14 +125,7 @@ impl Fault {
             Self::Duplicate | Self::DelayedMessage => 0.1,
             Self::Reorder => 0.2,
             Self::LateHeartbeat | Self::AckTimeout | Self::SecondCoordinator | Self::Recut => 0.5,
-            Self::Kill
-            | Self::Drain
-            | Self::StoreOutage
-            | Self::StorePartition
-            | Self::BrokerRestart
-            | Self::BrokerEmpty
-            | Self::BrokerPartition
-            | Self::ClockJump => 1.0,
+            _ => 1.0,
         }
     }
 

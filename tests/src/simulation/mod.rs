@@ -40,9 +40,10 @@
 //!   record;
 //! - the catalogue is that of the undisturbed campaign, byte for byte, which
 //!   itself is the one computed without any engine;
-//! - publications are bounded: each coordinator publishes each task once, and a
-//!   restart, a failed call or a stall adds what can be under way at most; no
-//!   more messages wait than the window, plus those that came back.
+//! - publications are bounded: each coordinator publishes each task once, and
+//!   once more if it is slow, and a restart, a failed call, and each time of a
+//!   stall that has passed adds what can be under way at most; no more messages
+//!   wait than the window, plus those that came back.
 
 mod broker;
 mod faults;
