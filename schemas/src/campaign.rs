@@ -209,6 +209,20 @@ pub enum KeepDraws {
     None,
 }
 
+/// Which objects of known redshift have their posterior sampled with the
+/// forward model itself, from the estimator's draws as guesses, where the data are
+/// sharper than the estimator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Refine {
+    /// None: the estimator's draws are the result.
+    None,
+    /// Galaxies as one object.
+    Integrated,
+    /// Galaxies as one object, and their pixels.
+    All,
+}
+
 /// Posterior draws.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -223,11 +237,22 @@ pub struct Fit {
     /// Whether summaries say what redshift each pixel would have by itself,
     /// whatever that of its galaxy: another source behind or before it shows.
     pub pixel_redshifts: bool,
+    /// What is refined.
+    pub refine: Refine,
+    /// Mean S/N from which it is.
+    pub refine_mean_snr: f64,
 }
 
 impl Default for Fit {
     fn default() -> Self {
-        Self { draws: 500, keep: KeepDraws::All, redshifts: 50, pixel_redshifts: false }
+        Self {
+            draws: 500,
+            keep: KeepDraws::All,
+            redshifts: 50,
+            pixel_redshifts: false,
+            refine: Refine::None,
+            refine_mean_snr: 20.0,
+        }
     }
 }
 
@@ -437,6 +462,9 @@ impl Campaign {
         if !self.field.min_mean_snr.is_finite() {
             return invalid("field.min_mean_snr", "must be a finite number".into());
         }
+        if !self.fit.refine_mean_snr.is_finite() {
+            return invalid("fit.refine_mean_snr", "must be a finite number".into());
+        }
         let e = &self.execution;
         for (key, value, limit) in [
             ("simulate.count", self.simulate.count, 1_000_000_000),
@@ -536,6 +564,7 @@ mod tests {
             ("field.snr_bands=[\"k\"]", "field.snr_bands"),
             ("field.mock.galaxies=3", "field"),
             ("execution.queue_window=0", "execution.queue_window"),
+            ("fit.refine_mean_snr=inf", "fit.refine_mean_snr"),
         ] {
             let error = parse(MINIMAL, &[setting]).unwrap_err().to_string();
             assert!(error.contains(named), "{setting}: {error}");

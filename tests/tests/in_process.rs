@@ -70,6 +70,58 @@ async fn results_do_not_depend_on_workers_or_on_how_work_was_cut() -> anyhow::Re
     Ok(())
 }
 
+/// One galaxy of 36 pixels, about half of them above the limit: those, and only
+/// those, differ from what the estimator says, whichever way the work is cut.
+#[tokio::test(flavor = "multi_thread")]
+async fn bright_pixels_are_refined() -> anyhow::Result<()> {
+    let settings = [
+        "field.mock={kind=\"prior\",galaxies=3,pixels_per_galaxy=12}",
+        "prior.log_mass_formed=[6.5,9.5]",
+        "fit.refine_mean_snr=15",
+    ];
+    let of = |more: &[&'static str]| tiny(&[&settings[..], more].concat());
+    let mut rows = Vec::new();
+    for more in [
+        &["fit.refine=\"none\""][..],
+        &["fit.refine=\"all\"", "execution.blocks_per_task=1"],
+        &["fit.refine=\"all\"", "execution.galaxies_per_task=1"],
+        &["fit.refine=\"integrated\""],
+    ] {
+        let store = outshine_store::open("memory:").await?;
+        let graph = run_here(&store, of(more)?, 2).await?.graph()?;
+        let files = products(&store, &graph).await?;
+        let mut pixels = Vec::new();
+        for (name, bytes) in files.iter().filter(|(name, _)| name.starts_with("summaries/")) {
+            let table = parquet::decode(name, bytes.clone(), None)?;
+            let (snr, p50) = (table.float32("mean_snr")?, table.float32("a_v_p50")?);
+            let fitted = (0..table.rows()).filter(|&row| p50.is_valid(row));
+            pixels.extend(fitted.map(|row| (snr.value(row), p50.value(row))));
+        }
+        rows.push((files["catalogue.parquet"].clone(), pixels));
+    }
+    let [none, all, cut, integrated] = &rows[..] else { unreachable!("four campaigns") };
+    let bright = none.1.iter().filter(|(snr, _)| *snr >= 15.0).count();
+    assert!(bright > 3 && bright < none.1.len(), "{bright} of {}", none.1.len());
+    for (own, refined) in none.1.iter().zip(&all.1) {
+        assert_eq!(own.0.to_bits(), refined.0.to_bits());
+        assert_eq!(own.0 >= 15.0, own.1.to_bits() != refined.1.to_bits(), "{own:?} {refined:?}");
+    }
+    let bits = |v: &[(f32, f32)]| v.iter().map(|(_, p50)| p50.to_bits()).collect::<Vec<u32>>();
+    assert_eq!(bits(&none.1), bits(&integrated.1));
+    assert_eq!(bits(&all.1), bits(&cut.1));
+    let masses = |bytes: &bytes::Bytes, column: &str| -> anyhow::Result<Vec<Option<f64>>> {
+        let table = parquet::decode("catalogue", bytes.clone(), None)?;
+        Ok(table.float64(column)?.iter().collect())
+    };
+    for column in ["log_mass_stellar_resolved_p50", "log_mass_stellar_integrated_p50"] {
+        let of = |at: &(bytes::Bytes, _)| masses(&at.0, column);
+        assert_eq!(of(all)?, of(cut)?, "{column}");
+        assert_ne!(of(all)?, of(none)?, "{column}");
+        assert_eq!(of(integrated)? == of(none)?, column.contains("resolved"), "{column}");
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_finished_campaign_is_not_computed_again() -> anyhow::Result<()> {
     let store = outshine_store::open("memory:").await?;

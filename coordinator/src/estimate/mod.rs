@@ -17,7 +17,7 @@ use crate::stage_graph::{StageGraph, State};
 use crate::words;
 use network::Network;
 use outshine_schemas::FORMAT_VERSION;
-use outshine_schemas::campaign::{Estimator, ResolvedCampaign};
+use outshine_schemas::campaign::{Estimator, Refine, ResolvedCampaign};
 use outshine_schemas::digest::Digest;
 use outshine_schemas::ids::TaskId;
 use outshine_schemas::outcome::{CommitRecord, StagePlan};
@@ -286,8 +286,16 @@ fn core_seconds(known: Known<'_>, network: &Network, stage: Stage, tasks: u64) -
             let redshifts = counts.free as f64 * f64::from(spec.fit.redshifts);
             counts.fitted as f64 * (rates::PIXEL + values * rates::PIXEL_DRAW)
                 + redshifts * rates::PIXEL_REDSHIFT
+                // Which of them are bright is not known.
+                + match spec.fit.refine {
+                    Refine::All => counts.fitted.saturating_sub(counts.free) as f64 * rates::REFINED,
+                    Refine::None | Refine::Integrated => 0.0,
+                }
         }
-        Stage::Reduce => counts.galaxies as f64 * rates::GALAXY,
+        Stage::Reduce => {
+            let refined = if spec.fit.refine == Refine::None { 0.0 } else { rates::REFINED };
+            counts.galaxies as f64 * (rates::GALAXY + refined)
+        }
         Stage::Catalogue => counts.galaxies as f64 * rates::ROW,
     };
     own + tasks as f64 * rates::TASK

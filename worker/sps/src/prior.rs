@@ -173,13 +173,15 @@ fn quantiles(stream: &mut Stream, concentration: f64) -> [f64; 3] {
     })
 }
 
+/// 2 F - 1 of Student's t with two degrees of freedom.
+fn student_position(t: f64) -> f64 {
+    t / (2.0 + t * t).sqrt()
+}
+
 /// Student's t with two degrees of freedom between two bounds, by its
 /// quantile function: with a = 2 F - 1 = t / sqrt(2 + t^2), t = a sqrt(2 / (1 - a^2)).
 fn student(source: &mut impl Source, scale: f64, bounds: (f64, f64)) -> f64 {
-    let position = |bound: f64| {
-        let t = bound / scale;
-        t / (2.0 + t * t).sqrt()
-    };
+    let position = |bound: f64| student_position(bound / scale);
     let a = uniform(source, (position(bounds.0), position(bounds.1)));
     let t = a * (2.0 / (1.0 - a * a)).sqrt();
     (scale * t).clamp(bounds.0, bounds.1)

@@ -16,6 +16,27 @@ pub struct Draws {
 }
 
 impl Draws {
+    /// Draws `values`, [names, n], of objects at `redshift`: one, or one per draw.
+    ///
+    /// # Errors
+    /// [`StageError::Permanent`] naming the first that is not finite.
+    pub(super) fn new(
+        names: &'static [&'static str],
+        values: Vec<f32>,
+        redshift: &[f64],
+    ) -> Result<Self, StageError> {
+        let n = values.len() / names.len();
+        if let Some(i) = values.iter().position(|value| !value.is_finite()) {
+            return Err(StageError::Permanent(format!(
+                "draw {} has no finite `{}` at z = {}",
+                i % n,
+                names[i / n],
+                redshift[(i % n).min(redshift.len() - 1)]
+            )));
+        }
+        Ok(Self { names, values })
+    }
+
     /// The draws of each parameter, in order.
     pub fn columns(&self) -> impl Iterator<Item = &[f32]> {
         self.values.chunks_exact((self.values.len() / self.names.len()).max(1))
@@ -234,16 +255,7 @@ impl<'a> Drawer<'a> {
                 }
             }
         }
-        let names = self.science.reported;
-        if let Some(i) = values.iter().position(|value| !value.is_finite()) {
-            return Err(StageError::Permanent(format!(
-                "draw {} has no finite `{}` at z = {}",
-                i % n,
-                names[i / n],
-                redshift[(i % n).min(redshift.len() - 1)]
-            )));
-        }
-        Ok(Draws { names, values })
+        Draws::new(self.science.reported, values, redshift)
     }
 }
 

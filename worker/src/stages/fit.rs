@@ -8,6 +8,7 @@ use super::blocks::{self, Block, SUMMED};
 use super::draws::{Drawer, Draws, position};
 use super::field::{CHUNK_BLOCKS, GALAXIES, field_file, truth_file};
 use super::redshifts::{self, Distributions, Redshifts};
+use super::refine::Refining;
 use super::typical::{self, Limits, Typical};
 use super::{Job, Outcome, StageError, compute, model, table, upstream};
 use arrow::array::{
@@ -220,6 +221,7 @@ fn fit(
     let mut tile = Tile {
         drawer: Drawer::new(&job.science, &trained.sampler),
         typical: Typical::new(&job.science, &job.science.simulator()?),
+        refining: Refining::of(job, true)?,
         limits,
         seed: campaign.seed,
         own_redshifts: campaign.fit.pixel_redshifts,
@@ -309,6 +311,7 @@ fn fit(
 struct Tile<'a> {
     drawer: Drawer<'a>,
     typical: Typical<'a>,
+    refining: Option<Refining<'a>>,
     limits: &'a Limits,
     seed: u64,
     /// Whether to fit the redshift of each pixel too.
@@ -345,15 +348,30 @@ impl Tile<'_> {
                 let place = (u64::from(pixel.y as u32) << 32) | u64::from(pixel.x as u32);
                 let galaxy = pixel.galaxy_id as u64;
                 let mut stream = Stream::new(self.seed, Purpose::Draw, galaxy, place);
-                let draws = if pixel.redshift.is_nan() {
-                    self.draw_over(pixel, &mut stream)?
-                } else {
+                let known = !pixel.redshift.is_nan();
+                let mut draws = if known {
                     next += 1;
                     self.drawer.draw(&network, next - 1, pixel.redshift, self.n, &mut stream)?
+                } else {
+                    self.draw_over(pixel, &mut stream)?
                 };
                 let (flux, err) = (&pixel.flux_njy, &pixel.err_njy);
-                let misfit = self.typical.misfit(&self.drawer, flux, err)?;
-                if self.limits.exceeded(&self.drawer, flux, err, misfit) {
+                let refined = match &mut self.refining {
+                    Some(r) if known => r.refine(&self.drawer, flux, err, self.n, &mut stream)?,
+                    _ => None,
+                };
+                let (misfit, odd) = match refined {
+                    Some(refined) => {
+                        let looked = (refined.misfit, refined.is_odd());
+                        draws = refined.draws;
+                        looked
+                    }
+                    None => {
+                        let misfit = self.typical.misfit(&self.drawer, flux, err)?;
+                        (misfit, self.limits.exceeded(&self.drawer, flux, err, misfit))
+                    }
+                };
+                if odd {
                     pixel.flags |= flags::ATYPICAL;
                 }
                 pixel.misfit = Some(misfit as f32);

@@ -13,6 +13,7 @@ pub(crate) mod parallel;
 mod progress;
 mod redshifts;
 mod reduce;
+mod refine;
 mod scarce;
 mod science;
 mod shipped;
@@ -23,9 +24,11 @@ mod train;
 pub mod typical;
 pub mod upstream;
 
-pub use draws::{Drawer, truth};
+pub use draws::{Drawer, Draws, truth};
 pub use error::{RetryClass, StageError};
+pub use refine::{Refined, Refiner};
 pub use science::Science;
+pub use simulated::Simulated;
 
 use crate::runtime::{Assignment, Kernel};
 use async_trait::async_trait;

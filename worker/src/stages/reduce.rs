@@ -4,6 +4,7 @@ use super::blocks::{self, Block, SUMMED};
 use super::draws::Drawer;
 use super::field::GALAXIES;
 use super::redshifts::{self, Distributions, Redshifts};
+use super::refine::Refining;
 use super::typical::{Limits, Typical};
 use super::{Job, Outcome, StageError, compute, fit, model, table, upstream};
 use arrow::array::{
@@ -182,10 +183,12 @@ fn reduce(
 ) -> Result<Outcome, StageError> {
     let mut drawer = Drawer::new(&job.science, &trained.sampler);
     let mut typical = Typical::new(&job.science, &job.science.simulator()?);
+    let mut refining = Refining::of(job, false)?;
     let mut rows = Vec::with_capacity(galaxies.len());
     for galaxy in galaxies {
         outshine_fault::point(outshine_fault::REDUCING);
-        rows.push(row(job, &mut drawer, (&mut typical, limits), galaxy, unknown, all)?);
+        let looks = (&mut typical, limits, refining.as_mut());
+        rows.push(row(job, &mut drawer, looks, galaxy, unknown, all)?);
     }
     let columns = columns(trained, galaxies, &unknown.redshifts, &rows);
     let about = &job.science.provenance;
@@ -249,7 +252,7 @@ fn fitted_redshift(
 fn row(
     job: &Job,
     drawer: &mut Drawer,
-    (typical, limits): (&mut Typical<'_>, &Limits),
+    (typical, limits, refining): (&mut Typical<'_>, &Limits, Option<&mut Refining<'_>>),
     galaxy: &Galaxy,
     unknown: &Unknown<'_>,
     all: &[Block],
@@ -307,7 +310,7 @@ fn row(
     }
     let mut stream =
         Stream::new(campaign.seed, Purpose::IntegratedDraw, galaxy.galaxy_id as u64, 0);
-    let one = match (galaxy.redshift, unknown) {
+    let mut one = match (galaxy.redshift, unknown) {
         (Some(redshift), _) => {
             drawer.draw_one(&Object { flux: &flux, err: &err, redshift }, draws, &mut stream)?
         }
@@ -318,8 +321,24 @@ fn row(
             return Err(StageError::Permanent(problem));
         }
     };
-    let misfit = typical.misfit(drawer, &flux, &err)?;
-    if limits.exceeded(drawer, &flux, &err, misfit) {
+    let refined = match refining {
+        Some(r) if galaxy.redshift.is_some() => {
+            r.refine(drawer, &flux, &err, draws, &mut stream)?
+        }
+        _ => None,
+    };
+    let odd = match refined {
+        Some(refined) => {
+            let odd = refined.is_odd();
+            one = refined.draws;
+            odd
+        }
+        None => {
+            let misfit = typical.misfit(drawer, &flux, &err)?;
+            limits.exceeded(drawer, &flux, &err, misfit)
+        }
+    };
+    if odd {
         bits |= flags::ATYPICAL;
     }
     for (quantity, (parameter, _)) in quantities.iter_mut().zip(SUMMED) {

@@ -22,6 +22,7 @@ pub struct Science {
     /// Forward model on the campaign's bands, at full resolution.
     pub forward: Arc<ForwardModel>,
     simulator: Mutex<Option<Arc<RedshiftGrid>>>,
+    basis: Mutex<Option<Arc<Basis>>>,
     /// Prior.
     pub prior: Prior,
     /// Noise model on the campaign's bands.
@@ -134,6 +135,7 @@ impl Science {
         Ok(Self {
             forward: Arc::new(forward),
             simulator: Mutex::new(None),
+            basis: Mutex::new(None),
             noise,
             coverage,
             train,
@@ -160,15 +162,30 @@ impl Science {
         if let Some(made) = &*simulator {
             return Ok(made.clone());
         }
-        let in_prior = |e: outshine_sps::SpsError| StageError::Campaign {
-            section: "prior",
-            problem: e.to_string(),
-        };
-        let basis = Basis::new(self.forward.clone(), Components::Full, self.prior.a_v.1)
-            .map_err(in_prior)?;
-        let made = RedshiftGrid::new(basis, self.prior.redshift_range()).map_err(in_prior)?;
-        Ok(simulator.insert(Arc::new(made)).clone())
+        let made = RedshiftGrid::new(self.make_basis()?, self.prior.redshift_range());
+        Ok(simulator.insert(Arc::new(made.map_err(in_prior)?)).clone())
     }
+
+    /// The forward model for likelihoods at a redshift ([`outshine_sps::FixedRedshift`]).
+    /// Made on the first call: half a second.
+    ///
+    /// # Errors
+    /// [`StageError::Campaign`] when the prior leaves what can be tabulated.
+    pub fn basis(&self) -> Result<Arc<Basis>, StageError> {
+        let mut basis = self.basis.lock().expect("no thread panicked");
+        if let Some(made) = &*basis {
+            return Ok(made.clone());
+        }
+        Ok(basis.insert(Arc::new(self.make_basis()?)).clone())
+    }
+
+    fn make_basis(&self) -> Result<Basis, StageError> {
+        Basis::new(self.forward.clone(), Components::Full, self.prior.a_v.1).map_err(in_prior)
+    }
+}
+
+fn in_prior(error: outshine_sps::SpsError) -> StageError {
+    StageError::Campaign { section: "prior", problem: error.to_string() }
 }
 
 /// The SSP library of a `[model]` section, and the rest of the section.

@@ -99,7 +99,9 @@ impl<'a> Typical<'a> {
         self.fluxes.resize(draws * flux.len(), 0.0);
         for (k, fluxes) in self.fluxes.chunks_exact_mut(flux.len()).enumerate() {
             drawer.point(k, draws, &mut self.point);
-            let parameters = parameters(self.science, &mut self.point, k);
+            // Below, at and above the mean of the last 100 Myr in turn.
+            let recent = RECENT_DEX * ((k % 3) as f64 - 1.0);
+            let parameters = population(self.science, &mut self.point, |mean| mean + recent);
             self.grid.photometry(&parameters, &mut self.scratch, fluxes)?;
         }
         Ok(self.predictive.misfit(&self.fluxes, flux, err, inflation).deviate())
@@ -111,16 +113,21 @@ fn draws(science: &Science, one_redshift: bool) -> usize {
     science.free.len() + if one_redshift { 2 } else { 3 }
 }
 
-/// The population at free coordinates and, last, a redshift, of draw `k` of
-/// those looked at; moved inside their ranges where rounding put them on a bound.
+/// The population at free coordinates and, last, a redshift; moved inside their
+/// ranges where rounding put them on a bound.
 ///
 /// The coordinates of the Dirichlet family are those of the realised history.
 /// What was asked for cannot be recovered from them: the rate of the last 10 Myr
 /// is free of the mean of the last 100 Myr that they hold, and decides the blue
-/// bands. Draws therefore have rates below, at and above that mean in turn, so
-/// that it is among the directions that the misfit forgives; without, the
-/// misfit of a usual object is ten times what its errors allow.
-fn parameters(science: &Science, point: &mut [f64], k: usize) -> Parameters {
+/// bands. `recent` makes log10 of the former per mass formed (1/yr) of the
+/// latter. Draws to compare with should have several such rates, so that it is
+/// among the directions that the misfit forgives; without, the misfit of a usual
+/// object is ten times what its errors allow.
+pub(super) fn population(
+    science: &Science,
+    point: &mut [f64],
+    recent: impl FnOnce(f64) -> f64,
+) -> Parameters {
     let coordinates = &science.target.coordinates;
     let free = coordinates.low().iter().copied().zip(coordinates.high().iter().copied());
     for (value, (low, high)) in point.iter_mut().zip(free.chain([science.target.redshift])) {
@@ -133,9 +140,9 @@ fn parameters(science: &Science, point: &mut [f64], k: usize) -> Parameters {
     }
     let (t75, (low, high)) = (free[4], science.prior.log_ssfr);
     let t50 = free[3] * t75;
-    let log_ssfr = free[1] + RECENT_DEX * ((k % 3) as f64 - 1.0);
+    let log_ssfr = recent(free[1]).clamp(low, high);
     Parameters {
-        sfh: Sfh::Dirichlet { log_ssfr: log_ssfr.clamp(low, high), t25: free[2] * t50, t50, t75 },
+        sfh: Sfh::Dirichlet { log_ssfr, t25: free[2] * t50, t50, t75 },
         log_mass_formed: free[0],
         metallicity: free[5],
         a_v: free[6],

@@ -9,6 +9,12 @@
 //!
 //! p_b(z) ~ N(z; 0, 1) L(Phi(z))^b, 0 = b_0 < b_1 < ... = 1.
 //!
+//! Where guesses of the posterior are at hand ([`sample_near`]), particles are
+//! drawn from a density q about them instead (`exact/kernels.rs`), and carried
+//! through q^(1 - b) (N L)^b: the same posterior at the end, in a few steps
+//! instead of dozens. What follows is written for q = N; with guesses,
+//! L^b stands for L^b (q / N)^(1 - b), and w for (L N / q)^(b_k - b_(k-1)).
+//!
 //! Each step
 //!
 //! 1. chooses b_k such that the weights w = L^(b_k - b_(k-1)) have an
@@ -27,12 +33,17 @@
 //! drawn at the end, given all else (`exact/amplitude.rs`): the first
 //! coordinate of the cube, and the sharpest, takes no part in the random walk.
 //!
-//! A move adds a multiple of the difference of two other particles (differential
-//! evolution), which needs no tuning to scales and correlations. Those come
-//! from the half of the particles that stands still meanwhile, so that the moves
-//! leave the tempered posterior of all particles as it is. One move in ten adds
-//! the whole difference, which leads from mode to mode; shares of modes too far
-//! apart for that are kept by the weights.
+//! Moves learn from the half of the particles that stands still meanwhile, so
+//! that they leave the tempered posterior of all particles as it is. Sweeps take
+//! turns:
+//!
+//! - a move adds a multiple of the difference of two of them (differential
+//!   evolution), which needs no tuning to scales and correlations. One move in
+//!   ten adds the whole difference, which leads from mode to mode; shares of modes
+//!   too far apart for that are kept by the weights;
+//! - a move goes to a place drawn from a density about them (`exact/kernels.rs`),
+//!   wherever the particle was: where the posterior is not too bent, one in two
+//!   is accepted, and worth ten of the others.
 //!
 //! | step | source |
 //! | --- | --- |
@@ -40,12 +51,14 @@
 //! | the next b from the effective number | Jasra et al. (2011), Scandinavian Journal of Statistics 38, 1 |
 //! | systematic resampling | Kitagawa (1996), J. Comput. Graph. Stat. 5, 1 |
 //! | differential evolution | ter Braak (2006), Statistics and Computing 16, 239 |
+//! | moves to a place of a density | Tierney (1994), Annals of Statistics 22, 1701: independence chains |
 //! | two halves | Foreman-Mackey et al. (2013), PASP 125, 306 |
 //!
 //! Draws are exact as the number of particles grows; errors at a given number
 //! are measured in `exact/tests.rs` and `tests/exact.rs`.
 
 mod amplitude;
+mod kernels;
 mod moves;
 mod tempering;
 #[cfg(test)]
@@ -59,7 +72,10 @@ use crate::likelihood::Observation;
 use crate::prior::Prior;
 use crate::sfh::Parameters;
 use amplitude::Amplitude;
+use kernels::Kernels;
 use outshine_kernels::random::Stream;
+use outshine_kernels::scalar;
+use tempering::sample_cube_from;
 
 /// How carefully the posterior is sampled.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,6 +113,12 @@ impl Default for Settings {
 const FEWEST_PARTICLES: usize = 40;
 /// Most particles, far beyond use.
 const MOST_PARTICLES: usize = 10_000_000;
+/// Width of the kernels about guesses: the density is 1.4 times as wide as they
+/// are. Guesses that are sharp and wrong, with the posterior many of their own
+/// widths away, can mislead: look at how well the end fits.
+const GUESS_WIDTH: f64 = 1.0;
+/// How close to the edge of the cube a guess may lie.
+const GUESS_EDGE: f64 = 1e-3;
 /// Most coordinates of a prior's cube.
 const MOST_DIMS: usize = 16;
 
@@ -151,6 +173,58 @@ pub fn sample(
     settings: &Settings,
     stream: &mut Stream,
 ) -> Result<ExactPosterior, SpsError> {
+    sample_from(at, prior, observed, &[], settings, stream)
+}
+
+/// As [`sample`], with particles that start near `guesses` of the posterior
+/// (draws of an estimator, say), of the prior's family: the better they are, the
+/// fewer steps it takes. Their masses do not matter.
+///
+/// # Errors
+/// As [`sample`]; [`SpsError::Setting`] without guesses, or for one of another
+/// family than the prior's.
+pub fn sample_near(
+    at: &FixedRedshift,
+    prior: &Prior,
+    observed: Observation<'_>,
+    guesses: &[Parameters],
+    settings: &Settings,
+    stream: &mut Stream,
+) -> Result<ExactPosterior, SpsError> {
+    if guesses.is_empty() {
+        return Err(SpsError::setting("exact.guesses", "none are given"));
+    }
+    sample_from(at, prior, observed, guesses, settings, stream)
+}
+
+/// The start about guesses, without their masses; `None` without any.
+fn start_near(
+    prior: &Prior,
+    guesses: &[Parameters],
+    redshift: f64,
+) -> Result<Option<Kernels>, SpsError> {
+    if guesses.is_empty() {
+        return Ok(None);
+    }
+    let dims = prior.cube_dims()?;
+    let mut cube = vec![0.0; dims];
+    let mut centres = Vec::with_capacity(guesses.len() * (dims - 1));
+    for guess in guesses {
+        prior.to_cube(guess, redshift, &mut cube)?;
+        let inside = cube[1..].iter().map(|u| u.clamp(GUESS_EDGE, 1.0 - GUESS_EDGE));
+        centres.extend(inside.map(scalar::normal_quantile));
+    }
+    Ok(Some(Kernels::around(centres, dims - 1, GUESS_WIDTH)))
+}
+
+fn sample_from(
+    at: &FixedRedshift,
+    prior: &Prior,
+    observed: Observation<'_>,
+    guesses: &[Parameters],
+    settings: &Settings,
+    stream: &mut Stream,
+) -> Result<ExactPosterior, SpsError> {
     prior.validate()?;
     let dims = prior.cube_dims()?;
     let redshift = at.redshift();
@@ -180,15 +254,18 @@ pub fn sample(
         flux_njy.resize(populations.len() * bands, 0.0);
         at.log_likelihood(observed, &populations, &mut scratch, log_likelihood, Some(flux_njy))
     };
-    let posterior = sample_cube(dims - 1, settings, stream, &mut |rests, log_likelihood| {
-        evaluate(rests, log_likelihood, &mut flux_njy)?;
-        for (l, flux) in log_likelihood.iter_mut().zip(flux_njy.chunks_exact(bands)) {
-            if l.is_finite() {
-                *l = amplitude.log_mean(flux);
+    let start = start_near(prior, guesses, redshift)?;
+    let start = start.as_ref();
+    let posterior =
+        sample_cube_from(dims - 1, start, settings, stream, &mut |rests, log_likelihood| {
+            evaluate(rests, log_likelihood, &mut flux_njy)?;
+            for (l, flux) in log_likelihood.iter_mut().zip(flux_njy.chunks_exact(bands)) {
+                if l.is_finite() {
+                    *l = amplitude.log_mean(flux);
+                }
             }
-        }
-        Ok(())
-    })?;
+            Ok(())
+        })?;
     let mut log_likelihood = posterior.log_likelihood;
     evaluate(&posterior.cubes, &mut log_likelihood, &mut flux_njy)?;
     let parameters: Vec<Parameters> = posterior

@@ -1,6 +1,8 @@
-//! Metropolis moves of particles by the differences of others.
+//! Metropolis moves of particles, by the differences of others and to places
+//! where others are.
 
-use super::tempering::{Ensemble, LogLikelihood, evaluate, to_cube};
+use super::kernels::{Kernels, cholesky};
+use super::tempering::{Ensemble, LogLikelihood, evaluate, log_start, to_cube};
 use crate::error::SpsError;
 use outshine_kernels::random::Stream;
 use outshine_kernels::scalar;
@@ -17,6 +19,10 @@ const SPREAD: (f64, f64) = (-1.0, 0.5);
 const JITTER: f64 = 1e-3;
 /// Bounds of the scale of moves.
 const SCALES: (f64, f64) = (1e-3, 2.0);
+/// Others whose places are moved to, and the width of a kernel about each: wide
+/// enough for so few of them to cover the posterior, and little wider than it.
+const PLACES: usize = 100;
+const WIDTH: f64 = 0.6;
 
 /// Moves particles, and learns how far.
 pub(super) struct Mover {
@@ -26,7 +32,13 @@ pub(super) struct Mover {
     cholesky: Vec<f64>,
     /// (dims) mean squared jump of the last sweep along each axis of L^-1 z.
     pub jumps: Vec<f64>,
+    /// Sweeps so far; they take turns.
+    sweeps: usize,
+    /// (moving, dims) where particles would go.
     proposal: Vec<f64>,
+    /// (moving) ln of the prior there over that here, times that of the
+    /// proposal here over that there.
+    favour: Vec<f64>,
     cubes: Vec<f64>,
     log_likelihood: Vec<f64>,
 }
@@ -38,6 +50,8 @@ impl Mover {
             scale: 2.38 / ((2 * dims) as f64).sqrt(),
             cholesky: vec![0.0; dims * dims],
             jumps: vec![0.0; dims],
+            sweeps: 0,
+            favour: Vec::with_capacity(particles),
             proposal: Vec::with_capacity(particles * dims),
             cubes: Vec::with_capacity(particles * dims),
             log_likelihood: vec![0.0; particles],
@@ -46,35 +60,7 @@ impl Mover {
 
     /// Takes the axes that whiten the particles.
     pub fn whiten(&mut self, particles: &Ensemble) {
-        let (d, n) = (particles.dims, particles.log_likelihood.len() as f64);
-        let mut mean = vec![0.0; d];
-        for z in particles.z.chunks_exact(d) {
-            mean.iter_mut().zip(z).for_each(|(m, z)| *m += z / n);
-        }
-        let mut covariance = vec![0.0; d * d];
-        for z in particles.z.chunks_exact(d) {
-            for i in 0..d {
-                for j in 0..=i {
-                    covariance[i * d + j] += (z[i] - mean[i]) * (z[j] - mean[j]) / n;
-                }
-            }
-        }
-        let l = &mut self.cholesky;
-        l.fill(0.0);
-        for i in 0..d {
-            for j in 0..=i {
-                let mut sum = covariance[i * d + j];
-                for k in 0..j {
-                    sum -= l[i * d + k] * l[j * d + k];
-                }
-                l[i * d + j] = if i == j {
-                    // A width of rounding at least, where particles span no volume.
-                    sum.max(1e-24 * covariance[i * d + i]).max(1e-300).sqrt()
-                } else {
-                    sum / l[j * d + j]
-                };
-            }
-        }
+        self.cholesky = cholesky(&particles.z, particles.dims);
     }
 
     /// Proposes one move to every particle, half by half; returns how many
@@ -82,6 +68,7 @@ impl Mover {
     pub fn sweep(
         &mut self,
         particles: &mut Ensemble,
+        start: Option<&Kernels>,
         power: f64,
         stream: &mut Stream,
         log_likelihood: &mut LogLikelihood,
@@ -90,19 +77,30 @@ impl Mover {
         let half = n / 2;
         self.jumps.fill(0.0);
         let mut accepted = 0;
+        let to_places = self.sweeps % 2 == 1;
+        self.sweeps += 1;
         for (moving, still) in [(0..half, half..n), (half..n, 0..half)] {
-            self.propose(particles, moving.clone(), still, stream);
+            self.proposal.clear();
+            self.favour.clear();
+            if to_places {
+                self.propose_places(particles, moving.clone(), still, stream);
+            } else {
+                self.propose_differences(particles, moving.clone(), still, stream);
+            }
             to_cube(&self.proposal, &mut self.cubes);
             evaluate(log_likelihood, &self.cubes, &mut self.log_likelihood[..moving.len()])?;
-            accepted += self.accept(particles, moving, power, stream);
+            accepted += self.accept(particles, start, moving, power, stream);
         }
         self.jumps.iter_mut().for_each(|j| *j /= n as f64);
+        if to_places {
+            return Ok(accepted);
+        }
         let excess = accepted as f64 / n as f64 - ACCEPTANCE;
         self.scale = (self.scale * scalar::exp(excess)).clamp(SCALES.0, SCALES.1);
         Ok(accepted)
     }
 
-    fn propose(
+    fn propose_differences(
         &mut self,
         particles: &Ensemble,
         moving: std::ops::Range<usize>,
@@ -111,7 +109,6 @@ impl Mover {
     ) {
         let d = particles.dims;
         let row = |i: usize| &particles.z[i * d..(i + 1) * d];
-        self.proposal.clear();
         for i in moving {
             // Two different ones, in either order alike.
             let first = stream.below(still.len() as u64) as usize;
@@ -127,12 +124,37 @@ impl Mover {
                 let jitter = JITTER * self.cholesky[k * d + k] * stream.uniform_in(-1.0, 1.0);
                 self.proposal.push(z + scale * (a[k] - b[k] + jitter));
             }
+            let squares = |z: &[f64]| z.iter().map(|z| z * z).sum::<f64>();
+            let new = &self.proposal[self.proposal.len() - d..];
+            self.favour.push(-0.5 * (squares(new) - squares(row(i))));
+        }
+    }
+
+    fn propose_places(
+        &mut self,
+        particles: &Ensemble,
+        moving: std::ops::Range<usize>,
+        still: std::ops::Range<usize>,
+        stream: &mut Stream,
+    ) {
+        let d = particles.dims;
+        let row = |i: usize| &particles.z[i * d..(i + 1) * d];
+        // Copies of a particle lie side by side: take them evenly.
+        let places = PLACES.min(still.len());
+        let place = |k: usize| row(still.start + k * still.len() / places);
+        let points = (0..places).flat_map(place).copied().collect();
+        let kernels = Kernels::around(points, d, WIDTH);
+        self.proposal.resize(moving.len() * d, 0.0);
+        for (i, new) in moving.zip(self.proposal.chunks_exact_mut(d)) {
+            kernels.draw(stream, new);
+            self.favour.push(kernels.log_ratio(row(i)) - kernels.log_ratio(new));
         }
     }
 
     fn accept(
         &mut self,
         particles: &mut Ensemble,
+        start: Option<&Kernels>,
         moving: std::ops::Range<usize>,
         power: f64,
         stream: &mut Stream,
@@ -143,14 +165,11 @@ impl Mover {
         for (k, i) in moving.enumerate() {
             let new = &self.proposal[k * d..(k + 1) * d];
             let old = &mut particles.z[i * d..(i + 1) * d];
-            let (mut squares_new, mut squares_old) = (0.0, 0.0);
-            for (new, old) in new.iter().zip(old.iter()) {
-                squares_new += new * new;
-                squares_old += old * old;
-            }
-            let gain = power * (self.log_likelihood[k] - particles.log_likelihood[i]);
+            let start_new = log_start(start, new);
+            let gain = power * (self.log_likelihood[k] - particles.log_likelihood[i])
+                + (1.0 - power) * (start_new - particles.log_start[i]);
             // Never for a proposal without likelihood: its gain is minus infinity.
-            if scalar::ln(stream.uniform()) < gain - 0.5 * (squares_new - squares_old) {
+            if scalar::ln(stream.uniform()) < gain + self.favour[k] {
                 for a in 0..d {
                     let mut sum = new[a] - old[a];
                     for b in 0..a {
@@ -161,6 +180,7 @@ impl Mover {
                 }
                 old.copy_from_slice(new);
                 particles.log_likelihood[i] = self.log_likelihood[k];
+                particles.log_start[i] = start_new;
                 accepted += 1;
             }
         }

@@ -1,6 +1,7 @@
-//! Particles from the prior to the posterior, for any likelihood on the unit cube.
+//! Particles from where they start to the posterior, for any likelihood on the unit cube.
 
 use super::Settings;
+use super::kernels::Kernels;
 use super::moves::Mover;
 use crate::error::SpsError;
 use outshine_kernels::random::Stream;
@@ -45,6 +46,13 @@ pub(super) struct Ensemble {
     pub z: Vec<f64>,
     /// (particles) log likelihoods.
     pub log_likelihood: Vec<f64>,
+    /// (particles) ln of the density of the start over that of the prior.
+    pub log_start: Vec<f64>,
+}
+
+/// ln of the start's density over the prior's; 0 where they start from the prior.
+pub(super) fn log_start(start: Option<&Kernels>, z: &[f64]) -> f64 {
+    start.map_or(0.0, |start| start.log_ratio(z))
 }
 
 /// Least and greatest coordinate of the cube: no 0 and no 1, whatever z.
@@ -90,20 +98,33 @@ pub fn sample_cube(
     stream: &mut Stream,
     log_likelihood: &mut LogLikelihood,
 ) -> Result<CubePosterior, SpsError> {
+    sample_cube_from(dims, None, settings, stream, log_likelihood)
+}
+
+/// As [`sample_cube`], with particles that begin at `start`, if there is one.
+pub(super) fn sample_cube_from(
+    dims: usize,
+    start: Option<&Kernels>,
+    settings: &Settings,
+    stream: &mut Stream,
+    log_likelihood: &mut LogLikelihood,
+) -> Result<CubePosterior, SpsError> {
     settings.validate()?;
     assert!(dims > 0, "a cube has dimensions");
     let n = settings.particles;
-    let mut particles = Ensemble {
-        dims,
-        z: (0..n * dims).map(|_| stream.normal()).collect(),
-        log_likelihood: vec![0.0; n],
-    };
+    let mut z = vec![0.0; n * dims];
+    match start {
+        Some(start) => z.chunks_exact_mut(dims).for_each(|z| start.draw(stream, z)),
+        None => z.iter_mut().for_each(|z| *z = stream.normal()),
+    }
+    let log_start = z.chunks_exact(dims).map(|z| log_start(start, z)).collect();
+    let mut particles = Ensemble { dims, z, log_likelihood: vec![0.0; n], log_start };
     let mut cubes = Vec::with_capacity(n * dims);
     to_cube(&particles.z, &mut cubes);
     evaluate(log_likelihood, &cubes, &mut particles.log_likelihood)?;
     let alive = particles.log_likelihood.iter().filter(|l| l.is_finite()).count();
     if alive < 4 * dims {
-        let problem = format!("{alive} of {n} draws of the prior have a likelihood: use more");
+        let problem = format!("{alive} of {n} particles at the start have a likelihood: use more");
         return Err(SpsError::setting("exact.particles", problem));
     }
 
@@ -120,7 +141,7 @@ pub fn sample_cube(
         steps += 1;
         let alive = particles.log_likelihood.iter().filter(|l| l.is_finite()).count();
         let target = settings.effective_share * alive as f64;
-        let (rise, weights) = next_rise(&particles.log_likelihood, 1.0 - power, target);
+        let (rise, weights) = next_rise(&particles.log_ratio(), 1.0 - power, target);
         // Exactly 1 at the end.
         power = if rise == 1.0 - power { 1.0 } else { power + rise };
         log_evidence += weights.log_mean;
@@ -132,7 +153,7 @@ pub fn sample_cube(
         let enough = if power == 1.0 { settings.last_jumps } else { settings.jumps };
         let mut jumps = vec![0.0; dims];
         for _ in 0..settings.most_sweeps {
-            let swept = mover.sweep(&mut particles, power, stream, log_likelihood)?;
+            let swept = mover.sweep(&mut particles, start, power, stream, log_likelihood)?;
             accepted += swept;
             proposed += n;
             evaluations += n;
@@ -160,6 +181,13 @@ pub fn sample_cube(
     })
 }
 
+impl Ensemble {
+    /// What a rise of the power weighs: the likelihood, and the prior over the start.
+    fn log_ratio(&self) -> Vec<f64> {
+        self.log_likelihood.iter().zip(&self.log_start).map(|(l, s)| l - s).collect()
+    }
+}
+
 /// Importance weights of one rise of the power.
 struct Weights {
     /// (particles) relative to the largest.
@@ -171,10 +199,9 @@ struct Weights {
     log_mean: f64,
 }
 
-fn weigh(log_likelihood: &[f64], rise: f64) -> Weights {
-    let most = log_likelihood.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let relative: Vec<f64> =
-        log_likelihood.iter().map(|l| scalar::exp(rise * (l - most))).collect();
+fn weigh(log_ratio: &[f64], rise: f64) -> Weights {
+    let most = log_ratio.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let relative: Vec<f64> = log_ratio.iter().map(|l| scalar::exp(rise * (l - most))).collect();
     let (mut sum, mut square) = (0.0, 0.0);
     for w in &relative {
         sum += w;
@@ -191,9 +218,9 @@ const HALVINGS: usize = 12;
 
 /// The rise of the power, at most `room`, whose weights have the effective
 /// number `target`, or nearly a larger one.
-fn next_rise(log_likelihood: &[f64], room: f64, target: f64) -> (f64, Weights) {
+fn next_rise(log_ratio: &[f64], room: f64, target: f64) -> (f64, Weights) {
     let mut high = room;
-    let mut weights = weigh(log_likelihood, room);
+    let mut weights = weigh(log_ratio, room);
     if weights.effective >= target {
         return (room, weights);
     }
@@ -201,14 +228,14 @@ fn next_rise(log_likelihood: &[f64], room: f64, target: f64) -> (f64, Weights) {
     for _ in 0..BRACKETS {
         high = low;
         low *= 1.0 / 16.0;
-        weights = weigh(log_likelihood, low);
+        weights = weigh(log_ratio, low);
         if weights.effective >= target {
             break;
         }
     }
     for _ in 0..HALVINGS {
         let middle = (low * high).sqrt();
-        let tried = weigh(log_likelihood, middle);
+        let tried = weigh(log_ratio, middle);
         if tried.effective >= target {
             (low, weights) = (middle, tried);
         } else {
@@ -225,6 +252,7 @@ fn resample(particles: &mut Ensemble, weights: &Weights, stream: &mut Stream) {
     let offset = stream.uniform();
     let mut z = Vec::with_capacity(n * dims);
     let mut log_likelihood = Vec::with_capacity(n);
+    let mut log_start = Vec::with_capacity(n);
     let (mut sum, mut chosen) = (weights.relative[0], 0);
     for i in 0..n {
         let place = (i as f64 + offset) * tooth;
@@ -238,6 +266,7 @@ fn resample(particles: &mut Ensemble, weights: &Weights, stream: &mut Stream) {
         }
         z.extend_from_slice(&particles.z[chosen * dims..(chosen + 1) * dims]);
         log_likelihood.push(particles.log_likelihood[chosen]);
+        log_start.push(particles.log_start[chosen]);
     }
-    (particles.z, particles.log_likelihood) = (z, log_likelihood);
+    *particles = Ensemble { dims, z, log_likelihood, log_start };
 }

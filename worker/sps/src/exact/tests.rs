@@ -20,7 +20,16 @@ fn settings() -> Settings {
 
 /// Samples `ln L` of one point.
 fn run(dims: usize, seed: u64, log_l: impl Fn(&[f64]) -> f64) -> CubePosterior {
-    sample_cube(dims, &settings(), &mut stream(seed), &mut |cubes, out| {
+    run_from(dims, None, seed, log_l)
+}
+
+fn run_from(
+    dims: usize,
+    start: Option<&Kernels>,
+    seed: u64,
+    log_l: impl Fn(&[f64]) -> f64,
+) -> CubePosterior {
+    sample_cube_from(dims, start, &settings(), &mut stream(seed), &mut |cubes, out| {
         for (u, l) in cubes.chunks_exact(dims).zip(out) {
             *l = log_l(u);
         }
@@ -45,11 +54,32 @@ fn assert_distributed(values: &[f64], cdf: impl Fn(f64) -> f64, what: &str) {
     assert!(distance < 2.23 / EFFECTIVE.sqrt(), "{what}: {distance}");
 }
 
-/// Correlated normal of standard deviations 1e-3 to 3e-3 about a point off the
-/// centre: x_k = m_k + s (e_k + 2 e_(k-1)), e independent standard normals.
 #[test]
 fn a_narrow_correlated_normal_has_its_moments_and_evidence() {
+    check_narrow_normal(None);
+}
+
+/// Guesses without the posterior's correlations, up to five times as wide, and
+/// some of their own widths off.
+#[test]
+fn guesses_change_the_way_and_not_the_end() {
+    let mut numbers = stream(100);
+    let guesses: Vec<f64> = (0..64)
+        .flat_map(|_| {
+            let u = [0.203, 0.9, 0.5, 0.694, 0.35];
+            u.map(|u| scalar::normal_quantile(u + 4e-3 * numbers.normal()))
+        })
+        .collect();
+    let steps = check_narrow_normal(Some(&Kernels::around(guesses, 5, GUESS_WIDTH)));
+    assert!(steps <= 15, "{steps} steps, 30 from the prior");
+}
+
+/// Correlated normal of standard deviations 1e-3 to 3e-3 about a point off the
+/// centre: x_k = m_k + s (e_k + 2 e_(k-1)), e independent standard normals.
+/// Returns the steps taken.
+fn check_narrow_normal(start: Option<&Kernels>) -> usize {
     const D: usize = 5;
+    let mut steps = 0;
     let (mean, s) = ([0.2, 0.9, 0.5, 0.7, 0.35], 1e-3);
     let residuals = |u: &[f64]| {
         let mut e = [0.0; D];
@@ -62,7 +92,10 @@ fn a_narrow_correlated_normal_has_its_moments_and_evidence() {
     // Normalised: the evidence is 1.
     let norm = D as f64 * (0.5 * LN_TAU + s.ln());
     for seed in 0..3 {
-        let got = run(D, seed, |u| -0.5 * residuals(u).iter().map(|e| e * e).sum::<f64>() - norm);
+        let got = run_from(D, start, seed, |u| {
+            -0.5 * residuals(u).iter().map(|e| e * e).sum::<f64>() - norm
+        });
+        steps = got.run.steps;
         println!(
             "ln evidence {:.3} +- {:.3}, {} steps, acceptance {:.2}, {} evaluations",
             got.run.log_evidence,
@@ -90,6 +123,7 @@ fn a_narrow_correlated_normal_has_its_moments_and_evidence() {
             }
         }
     }
+    steps
 }
 
 fn scalar_cdf(z: f64) -> f64 {
