@@ -1,5 +1,5 @@
 //! Everything that coordinator and workers agree on: who is who ([`ids`]),
-//! what is asked ([`campaign`], [`task`]), what was done ([`outcome`]), how it
+//! what is asked ([`campaign`], [`task`]), what was done ([`outcome`]), where a table is from ([`provenance`]), how it
 //! travels ([`codec`]) and what the tables look like ([`tables`]).
 //!
 //! Nothing here computes; nothing here talks to a queue or a store.
@@ -10,6 +10,7 @@ pub mod digest;
 pub mod flags;
 pub mod ids;
 pub mod outcome;
+pub mod provenance;
 pub mod tables;
 pub mod task;
 
