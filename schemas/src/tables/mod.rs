@@ -17,12 +17,29 @@ use std::collections::HashMap;
 /// Key of the version among a table's metadata; its value is `kind/version`.
 pub const TABLE_KEY: &str = "outshine.table";
 
+/// Key of the units of all columns, as JSON, among a table's metadata.
+pub const UNITS_KEY: &str = "outshine.units";
+
 /// Keys of what is said of a column, among its field's metadata.
 pub const UNIT_KEY: &str = "unit";
 /// See [`UNIT_KEY`].
 pub const UCD_KEY: &str = "ucd";
 /// See [`UNIT_KEY`].
 pub const DESCRIPTION_KEY: &str = "description";
+
+/// A table's name, and what it is in a sentence.
+pub type Title = (&'static str, &'static str);
+
+/// Of [`catalogue`].
+pub const CATALOGUE: Title = (
+    "catalogue",
+    "Stellar masses and star-formation rates of galaxies: resolved, the sum over their pixels, and \
+     integrated, the galaxy fitted as one object",
+);
+/// Of [`summaries`].
+pub const SUMMARIES: Title = ("summaries", "Posterior percentiles of every member pixel");
+/// Of [`samples`].
+pub const SAMPLES: Title = ("samples", "Posterior draws of every fitted pixel");
 
 /// Pixels per block: the unit in which pixels are summed, so that a sum does
 /// not depend on how fitting was cut.
