@@ -26,7 +26,8 @@ pub fn votable(table: &Table) -> Result<Vec<u8>, FormatError> {
 }
 
 /// What makes a Parquet file of the table one of VOParquet 1.0: key-value
-/// pairs of the file, the second a VOTable without data. Rows are not needed.
+/// pairs of the file, the second a VOTable without data. Of the rows, it takes
+/// the length of texts alone.
 ///
 /// # Errors
 /// [`FormatError`].
@@ -39,14 +40,15 @@ pub fn parquet_metadata(table: &Table) -> Result<[(&'static str, String); 2], Fo
 fn document(table: &Table, with_data: bool) -> Result<Vec<u8>, FormatError> {
     let mut columns = Vec::new();
     for (index, field) in table.schema.fields().iter().enumerate() {
-        let cells = match with_data {
+        let shape = shape(field, FORMAT)?;
+        let cells = match with_data || shape.kind == Kind::Text {
             true => Some(cells(field, index, &table.batches, FORMAT)?),
             false => None,
         };
-        columns.push((field, shape(field, FORMAT)?, cells));
+        columns.push((field, shape, cells));
     }
     let mut xml = Xml(Writer::new(Vec::new()));
-    xml.write(table, &columns).map_err(|e| library(&e))?;
+    xml.write(table, &columns, with_data).map_err(|e| library(&e))?;
     Ok(xml.0.into_inner())
 }
 
@@ -56,19 +58,19 @@ type Column<'a> = (&'a arrow::datatypes::FieldRef, Shape, Option<Cells>);
 struct Xml(Writer<Vec<u8>>);
 
 impl Xml {
-    fn write(&mut self, table: &Table, columns: &[Column<'_>]) -> io::Result<()> {
+    fn write(&mut self, table: &Table, columns: &[Column<'_>], with_data: bool) -> io::Result<()> {
         self.0.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
         self.open("VOTABLE", &[("version", "1.4"), ("xmlns", NAMESPACE)])?;
         self.open("RESOURCE", &[("type", "results")])?;
         self.open("TABLE", &[("name", &table.name)])?;
         self.described(&table.description)?;
         for (key, _, meaning, value) in entries(&table.about) {
-            let (datatype, size) = text_type([value].into_iter());
             let value = clean(value);
+            let (datatype, _) = text_type([value.as_str()].into_iter());
             let attributes = [
                 ("name", key),
                 ("datatype", datatype),
-                ("arraysize", size),
+                ("arraysize", "*"),
                 ("value", value.as_str()),
             ];
             self.open("PARAM", &attributes)?;
@@ -88,7 +90,7 @@ impl Xml {
             self.described(&about.description)?;
             self.close("FIELD")?;
         }
-        if columns.iter().all(|column| column.2.is_some()) {
+        if with_data {
             self.rows(table, columns)?;
         }
         for element in ["TABLE", "RESOURCE", "VOTABLE"] {
@@ -156,19 +158,25 @@ fn datatype(shape: Shape, cells: Option<&Cells>) -> (&'static str, Option<String
         Kind::Text => {
             let (name, size) = match cells {
                 Some(Cells::Text(texts)) => text_type(texts.iter().flatten()),
-                // Parquet's texts are of any letters.
-                _ => ("unicodeChar", "*"),
+                _ => text_type(std::iter::empty()),
             };
-            return (name, Some(size.to_owned()));
+            return (name, Some(size));
         }
     };
     (name, (shape.width > 1).then(|| shape.width.to_string()))
 }
 
-/// `char` is ASCII.
-fn text_type<'a>(mut texts: impl Iterator<Item = &'a str>) -> (&'static str, &'static str) {
-    let name = if texts.all(str::is_ascii) { "char" } else { "unicodeChar" };
-    (name, "*")
+/// Datatype and length of texts: `char` is ASCII; as long as the longest, which
+/// some readers hold better than any length. Not of one letter, which would be
+/// no array.
+fn text_type<'a>(texts: impl Iterator<Item = &'a str>) -> (&'static str, String) {
+    let (mut is_ascii, mut longest) = (true, 0);
+    for text in texts {
+        is_ascii &= text.is_ascii();
+        longest = longest.max(text.chars().count());
+    }
+    let size = if longest <= 1 { "*".to_owned() } else { longest.to_string() };
+    (if is_ascii { "char" } else { "unicodeChar" }, size)
 }
 
 impl Cells {

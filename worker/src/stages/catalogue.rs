@@ -53,7 +53,7 @@ fn join(job: &Job, rows: &[RecordBatch], pixels: &[Vec<Case>]) -> Result<Outcome
     let rows = rows?;
     let mut about = job.about();
     about.extend(model_of(&rows).map(|digest| (provenance::MODEL.to_owned(), digest)));
-    let described = table::votable(CATALOGUE_TITLE, &schema, &about)?;
+    let described = table::votable(CATALOGUE_TITLE, &schema, &rows, &about)?;
     let (bytes, count) = table::encode_batches("catalogue/3", &schema, &rows, &described)?;
     let mut outcome = Outcome::default();
     outcome.file(CATALOGUE, bytes, count);

@@ -286,7 +286,7 @@ fn fit(
             columns.push(table::list_f32(stored, n)?);
         }
         let schema = samples(&kept, n);
-        let about = table::votable(SAMPLES_TITLE, &schema, &about)?;
+        let about = table::votable(SAMPLES_TITLE, &schema, &[], &about)?;
         let (bytes, rows) =
             table::encode_packed("samples/3", schema, columns, &about, &row_groups)?;
         outcome.file(SAMPLES, bytes, rows);
@@ -300,7 +300,7 @@ fn fit(
     }
     columns.extend(tile.summary.finish());
     let schema = summaries(names, with_truth, campaign.fit.pixel_redshifts);
-    let about = table::votable(SUMMARIES_TITLE, &schema, &about)?;
+    let about = table::votable(SUMMARIES_TITLE, &schema, &[], &about)?;
     let (bytes, rows) = table::encode("summaries/3", schema, columns, &about)?;
     outcome.file(SUMMARIES, bytes, rows);
     outcome.fact("pixels", count);

@@ -57,17 +57,19 @@ pub fn encode_batches(
 }
 
 /// `about` with the VOTable that astronomers' readers look for in a table that
-/// they are given: units, UCDs and descriptions of its columns.
+/// they are given: units, UCDs and descriptions of its columns. Its rows are
+/// needed where it has columns of text.
 pub fn votable(
     (name, description): Title,
     schema: &Schema,
+    batches: &[RecordBatch],
     about: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, StageError> {
     let table = outshine_formats::Table {
         name: name.to_owned(),
         description: description.to_owned(),
         schema: Arc::new(schema.clone()),
-        batches: Vec::new(),
+        batches: batches.to_vec(),
         about: about.clone(),
     };
     let pairs = outshine_formats::parquet_metadata(&table)
