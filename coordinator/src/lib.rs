@@ -5,6 +5,7 @@
 //! commit records, `dispatch` fills the queue. The worker is linked in only by
 //! the feature `local`, for the one-machine mode.
 
+pub mod database;
 pub mod dispatch;
 pub mod estimate;
 pub mod export;

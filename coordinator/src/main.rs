@@ -32,7 +32,7 @@ enum Command {
     /// Remove files of a campaign that no commit names. Safe at any time: files
     /// of tasks that may still be committed stay.
     Gc(commands::gc::Arguments),
-    /// Copy the products of a campaign to a folder.
+    /// Write the products of a campaign to a folder, or load them into a database.
     #[command(subcommand)]
     Catalogue(commands::catalogue::Command),
     /// Fit a table of pixels on this machine.

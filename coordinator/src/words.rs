@@ -34,6 +34,15 @@ pub fn bytes(count: u64) -> String {
     format!("{value:.1} PB")
 }
 
+/// A number of things, by its word.
+#[must_use]
+pub fn count(number: u64, one: &str, many: &str) -> String {
+    match number {
+        1 => format!("1 {one}"),
+        _ => format!("{number} {many}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,6 +53,8 @@ mod tests {
         for (seconds, text) in times {
             assert_eq!(duration(seconds), text);
         }
+        assert_eq!(count(1, "galaxy", "galaxies"), "1 galaxy");
+        assert_eq!(count(0, "galaxy", "galaxies"), "0 galaxies");
         assert_eq!(duration(7200.0), "2.0 h");
         assert_eq!(duration(7.0 * 86_400.0), "7.0 d");
         let sizes = [(999, "999 B"), (1000, "1.0 kB"), (123_456_789, "123 MB")];

@@ -60,6 +60,14 @@ pub fn names(flags: u32) -> String {
     names.join("|")
 }
 
+/// What a column `flags` says, bit by bit: its description in every format.
+#[must_use]
+pub fn description() -> String {
+    let bits: Vec<String> =
+        ALL.iter().map(|(bit, name, meaning)| format!("{bit} {name}: {meaning}")).collect();
+    format!("sum of the bits that apply, 0: all is well; {}", bits.join("; "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +75,8 @@ mod tests {
     #[test]
     fn bits_are_distinct_and_named() {
         assert!(ALL.iter().enumerate().all(|(i, (bit, _, _))| *bit == 1 << i));
+        let description = description();
+        assert!(ALL.iter().all(|(bit, name, _)| description.contains(&format!("{bit} {name}:"))));
         assert_eq!(names(0), "");
         assert_eq!(names(NO_REDSHIFT | NO_FITTED_PIXELS), "NO_REDSHIFT|NO_FITTED_PIXELS");
     }

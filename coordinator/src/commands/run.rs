@@ -1,12 +1,15 @@
 //! `outshine run`.
 
 use super::Place;
+use super::catalogue::Survey;
 use anyhow::{Context, bail};
 use clap::Args;
 use outshine_broker::TaskQueue;
 use outshine_coordinator::run::{Pace, run};
 use outshine_coordinator::stage_graph::StageGraph;
-use outshine_coordinator::{export, failures, metrics, summary, view, words};
+use outshine_coordinator::{database, export, failures, metrics, summary, view, words};
+use outshine_database::Target;
+use outshine_formats::Format;
 use outshine_schemas::campaign::ResolvedCampaign;
 use outshine_schemas::task::{Class, Stage};
 use outshine_store::Store;
@@ -39,6 +42,13 @@ pub struct Arguments {
     /// Copies the products to this folder at the end.
     #[arg(long, env = "OUTSHINE_EXPORT")]
     export: Option<std::path::PathBuf>,
+    /// Loads the catalogue into this database when the campaign is complete:
+    /// postgres://user@host:port/name. A password that is not in the URL comes
+    /// from PGPASSWORD.
+    #[arg(long, value_name = "URL", env = "OUTSHINE_DATABASE", hide_env_values = true)]
+    database: Option<String>,
+    #[command(flatten)]
+    survey: Survey,
     /// Seconds that a store or broker that does not answer is waited for.
     #[arg(long, env = "OUTSHINE_PATIENCE_SECONDS", default_value_t = PATIENCE_SECONDS)]
     patience_seconds: u64,
@@ -66,6 +76,8 @@ impl Arguments {
             workers: None,
             own_queue: Vec::new(),
             export: Some(export),
+            database: None,
+            survey: Survey { survey: None },
             patience_seconds: PATIENCE_SECONDS,
             hang_seconds: HANG_SECONDS,
             http: None,
@@ -82,6 +94,15 @@ fn stage(name: &str) -> Result<Stage, String> {
 
 pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
     let started = Instant::now();
+    // A campaign takes hours: what it needs at its end is looked at before.
+    let database = match &arguments.database {
+        None => None,
+        Some(url) => {
+            let target = Target::new(url).context("--database")?;
+            outshine_database::check(&target).await?;
+            Some(target)
+        }
+    };
     let (store, campaign) = arguments.place.open().await?;
     let memory = arguments.queue.starts_with("memory");
     let queue = outshine_broker::open(&arguments.queue).await?;
@@ -133,10 +154,17 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
         }
     }
     if let Some(folder) = &arguments.export {
-        let count = export::export(&store, &graph, folder).await?;
+        let count = export::export(&store, &graph, folder, &Format::ALL).await?;
         println!("{count} files in {}", folder.display());
     } else if whole {
         println!("`outshine catalogue export` copies catalogue, samples and model to a folder");
+    }
+    if let Some(target) = database.filter(|_| whole) {
+        let survey = arguments.survey.survey.as_deref();
+        let loaded = database::load(&store, &campaign, &graph, &target, survey).await;
+        let loaded =
+            loaded.context("the campaign is complete; the same command loads its catalogue")?;
+        println!("{}", database::text(&target, &loaded));
     }
     lacking(&graph)
 }

@@ -1,17 +1,18 @@
 //! The field: what is to be fitted, in its one fixed order.
 
-use super::{column, parameter, photometry, pixel_key};
+use super::{column, flags_column, mean_snr, parameter, photometry, pixel_key};
 use arrow::datatypes::{DataType, Schema};
 
 /// Member pixels, sorted on (`galaxy_id`, `y`, `x`), with the block that each
 /// belongs to. Fluxes are background-subtracted.
 #[must_use]
 pub fn field(bands: &[String]) -> Schema {
-    let mut fields = vec![column("block", DataType::UInt32, false, "", "block of the sums")];
+    let mut fields = vec![column("block", DataType::UInt32, false, "", "", "block of the sums")];
     fields.extend(pixel_key());
-    fields.push(column("redshift", DataType::Float64, true, "", "redshift; null: unknown"));
-    fields.push(column("mean_snr", DataType::Float32, false, "", "mean S/N over the S/N bands"));
-    fields.push(column("flags", DataType::UInt32, false, "", "why the pixel is not fitted"));
+    let redshift = "redshift; null: unknown";
+    fields.push(column("redshift", DataType::Float64, true, "", "src.redshift", redshift));
+    fields.push(mean_snr());
+    fields.push(flags_column());
     fields.extend(photometry(bands, &DataType::Float32));
     Schema::new(fields)
 }
@@ -20,14 +21,15 @@ pub fn field(bands: &[String]) -> Schema {
 /// pixels to fit: what its redshift is fitted to where it is not known.
 #[must_use]
 pub fn galaxies(bands: &[String]) -> Schema {
+    let (redshift, number) = ("redshift; null: unknown", "meta.number");
     let mut fields = vec![
-        column("galaxy_id", DataType::Int64, false, "", "galaxy"),
-        column("redshift", DataType::Float64, true, "", "redshift; null: unknown"),
-        column("x", DataType::Float64, false, "pixel", "mean column of the member pixels"),
-        column("y", DataType::Float64, false, "pixel", "mean row of the member pixels"),
-        column("pixels", DataType::UInt32, false, "", "member pixels"),
-        column("first_block", DataType::UInt32, false, "", "first block of the galaxy"),
-        column("blocks", DataType::UInt32, false, "", "number of blocks"),
+        column("galaxy_id", DataType::Int64, false, "", "meta.id;meta.main", "galaxy"),
+        column("redshift", DataType::Float64, true, "", "src.redshift", redshift),
+        column("x", DataType::Float64, false, "pixel", "", "mean column of the member pixels"),
+        column("y", DataType::Float64, false, "pixel", "", "mean row of the member pixels"),
+        column("pixels", DataType::UInt32, false, "", number, "member pixels"),
+        column("first_block", DataType::UInt32, false, "", "", "first block of the galaxy"),
+        column("blocks", DataType::UInt32, false, "", number, "number of blocks"),
     ];
     fields.extend(photometry(bands, &DataType::Float32));
     Schema::new(fields)
@@ -37,8 +39,8 @@ pub fn galaxies(bands: &[String]) -> Schema {
 #[must_use]
 pub fn truth(parameters: &[&str]) -> Schema {
     let mut fields = pixel_key();
-    for (name, unit, meaning) in parameters.iter().map(|name| parameter(name)) {
-        fields.push(column(*name, DataType::Float64, false, unit, meaning));
+    for (name, unit, ucd, meaning) in parameters.iter().map(|name| parameter(name)) {
+        fields.push(column(*name, DataType::Float64, false, unit, ucd, meaning));
     }
     Schema::new(fields)
 }

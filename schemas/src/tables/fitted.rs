@@ -1,6 +1,8 @@
 //! What fitting leaves: draws, their summaries, and sums over blocks.
 
-use super::{column, parameter, photometry, pixel_key};
+use super::{
+    PARAMETERS, column, flags_column, mean_snr, parameter, percentiles, photometry, pixel_key,
+};
 use arrow::datatypes::{DataType, Field, Schema};
 use std::sync::Arc;
 
@@ -14,10 +16,10 @@ fn list(width: usize, kind: DataType) -> DataType {
 #[must_use]
 pub fn samples(parameters: &[&str], draws: usize) -> Schema {
     let mut fields = pixel_key();
-    fields.push(column("mean_snr", DataType::Float32, false, "", "mean S/N over the S/N bands"));
-    fields.push(column("flags", DataType::UInt32, false, "", "sum of flag bits"));
-    for (name, unit, meaning) in parameters.iter().map(|name| parameter(name)) {
-        fields.push(column(*name, list(draws, DataType::Float32), false, unit, meaning));
+    fields.push(mean_snr());
+    fields.push(flags_column());
+    for (name, unit, ucd, meaning) in parameters.iter().map(|name| parameter(name)) {
+        fields.push(column(*name, list(draws, DataType::Float32), false, unit, ucd, meaning));
     }
     Schema::new(fields)
 }
@@ -28,53 +30,61 @@ pub fn samples(parameters: &[&str], draws: usize) -> Schema {
 #[must_use]
 pub fn summaries(parameters: &[&str], truth: bool, redshifts: bool) -> Schema {
     let mut fields = pixel_key();
-    fields.push(column("mean_snr", DataType::Float32, false, "", "mean S/N over the S/N bands"));
-    fields.push(column("flags", DataType::UInt32, false, "", "sum of flag bits"));
+    fields.push(mean_snr());
+    fields.push(flags_column());
     let meaning = "distance of the fluxes from those of the fit, as a normal deviate";
-    fields.push(column("misfit", DataType::Float32, true, "", meaning));
+    let ucd = "stat.fit.goodness";
+    fields.push(column("misfit", DataType::Float32, true, "", ucd, meaning));
     if redshifts {
         let meaning = "redshift that the pixel's own fluxes ask for";
-        for p in ["p16", "p50", "p84"] {
-            let name = format!("pixel_redshift_{p}");
-            fields.push(column(name, DataType::Float32, true, "", meaning));
-        }
+        let kind = DataType::Float32;
+        fields.extend(percentiles("pixel_redshift", &kind, "", "src.redshift.phot", meaning));
     }
-    for (name, unit, meaning) in parameters.iter().map(|name| parameter(name)) {
-        for p in ["p16", "p50", "p84"] {
-            fields.push(column(format!("{name}_{p}"), DataType::Float32, true, unit, meaning));
-        }
+    for (name, unit, ucd, meaning) in parameters.iter().map(|name| parameter(name)) {
+        fields.extend(percentiles(name, &DataType::Float32, unit, ucd, meaning));
         if truth {
-            fields.push(column(format!("{name}_true"), DataType::Float32, true, unit, meaning));
-            let meaning = "fraction of draws below the truth";
-            fields.push(column(format!("{name}_rank"), DataType::Float32, true, "", meaning));
+            let (truth, ucd) = (format!("{meaning}, true"), format!("{ucd};meta.modelled"));
+            let name = |end: &str| format!("{name}_{end}");
+            fields.push(column(name("true"), DataType::Float32, true, unit, &ucd, &truth));
+            let meaning = format!("{meaning}: fraction of draws below the truth");
+            let (name, ucd) = (name("rank"), "stat.probability");
+            fields.push(column(name, DataType::Float32, true, "", ucd, &meaning));
         }
     }
     Schema::new(fields)
 }
 
+/// Every column that a file of [`summaries`] may have.
+#[must_use]
+pub fn every_summary() -> Schema {
+    summaries(&PARAMETERS.map(|parameter| parameter.0), true, true)
+}
+
 /// Sums over the fitted pixels of each block, in order of pixel rank.
 #[must_use]
 pub fn blocks(bands: &[String], draws: usize) -> Schema {
+    let number = "meta.number";
     let mut fields = vec![
-        column("block", DataType::UInt32, false, "", "block"),
-        column("galaxy_id", DataType::Int64, false, "", "galaxy"),
-        column("pixels_available", DataType::UInt32, false, "", "member pixels"),
-        column("pixels_used", DataType::UInt32, false, "", "fitted pixels"),
+        column("block", DataType::UInt32, false, "", "", "block"),
+        column("galaxy_id", DataType::Int64, false, "", "meta.id.parent", "galaxy"),
+        column("pixels_available", DataType::UInt32, false, "", number, "member pixels"),
+        column("pixels_used", DataType::UInt32, false, "", number, "fitted pixels"),
     ];
-    for (name, unit, meaning) in [
-        ("mass_stellar", "Msun", "sum of surviving mass, draw by draw"),
-        ("mass_formed", "Msun", "sum of formed mass, draw by draw"),
-        ("sfr_100", "Msun/yr", "sum of star-formation rate, draw by draw"),
+    for (name, unit, ucd, meaning) in [
+        ("mass_stellar", "Msun", "phys.mass", "sum of surviving mass, draw by draw"),
+        ("mass_formed", "Msun", "phys.mass", "sum of formed mass, draw by draw"),
+        ("sfr_100", "Msun/yr", "phys.SFR", "sum of star-formation rate, draw by draw"),
     ] {
-        fields.push(column(name, list(draws, DataType::Float64), false, unit, meaning));
+        fields.push(column(name, list(draws, DataType::Float64), false, unit, ucd, meaning));
     }
     for name in ["mass_stellar_true", "mass_formed_true", "sfr_100_true"] {
         let meaning = "true sum over the fitted pixels; null: unknown";
-        fields.push(column(name, DataType::Float64, true, "", meaning));
+        fields.push(column(name, DataType::Float64, true, "", "", meaning));
     }
     for band in bands {
         let meaning = "fitted pixels observed in the band";
-        fields.push(column(format!("observed_{band}"), DataType::UInt32, false, "", meaning));
+        let name = format!("observed_{band}");
+        fields.push(column(name, DataType::UInt32, false, "", number, meaning));
     }
     // Errors are summed in quadrature.
     fields.extend(photometry(bands, &DataType::Float64));

@@ -1,65 +1,64 @@
 //! What users take away: the catalogue, and how far to trust it.
 
-use super::column;
+use super::{column, flags_column, percentiles};
 use arrow::datatypes::{DataType, Schema};
 
 /// One row per galaxy, sorted on `galaxy_id`. Masses are null where `flags`
 /// says why; truth is null outside mocks.
 #[must_use]
 pub fn catalogue() -> Schema {
+    let (x, y) = ("pos.cartesian.x;instr.pixel", "pos.cartesian.y;instr.pixel");
+    let (redshift, number) = ("redshift; null: unknown", "meta.number");
+    let bands = "bands in the integrated fit";
     let mut fields = vec![
-        column("galaxy_id", DataType::Int64, false, "", "galaxy"),
-        column("x", DataType::Float64, false, "pixel", "mean column of the member pixels"),
-        column("y", DataType::Float64, false, "pixel", "mean row of the member pixels"),
-        column("redshift", DataType::Float64, true, "", "redshift; null: unknown"),
-        column("redshift_p16", DataType::Float64, true, "", "fitted redshift, 16th percentile"),
-        column("redshift_p50", DataType::Float64, true, "", "fitted redshift, median"),
-        column("redshift_p84", DataType::Float64, true, "", "fitted redshift, 84th percentile"),
-        column("pixels_available", DataType::UInt32, false, "", "member pixels"),
-        column("pixels_used", DataType::UInt32, false, "", "fitted pixels"),
-        column("bands_integrated", DataType::UInt32, false, "", "bands in the integrated fit"),
+        column("galaxy_id", DataType::Int64, false, "", "meta.id;meta.main", "galaxy"),
+        column("x", DataType::Float64, false, "pixel", x, "mean column of the member pixels"),
+        column("y", DataType::Float64, false, "pixel", y, "mean row of the member pixels"),
+        column("redshift", DataType::Float64, true, "", "src.redshift", redshift),
     ];
-    for (name, unit, meaning) in [
-        ("log_mass_stellar", "log10(Msun)", "surviving mass"),
-        ("log_mass_formed", "log10(Msun)", "formed mass"),
-        ("log_sfr_100", "log10(Msun/yr)", "mean star-formation rate of the last 100 Myr"),
+    let (kind, fitted) = (DataType::Float64, "fitted redshift");
+    fields.extend(percentiles("redshift", &kind, "", "src.redshift.phot", fitted));
+    fields.extend([
+        column("pixels_available", DataType::UInt32, false, "", number, "member pixels"),
+        column("pixels_used", DataType::UInt32, false, "", number, "fitted pixels"),
+        column("bands_integrated", DataType::UInt32, false, "", number, bands),
+    ]);
+    for (name, unit, ucd, meaning) in [
+        ("log_mass_stellar", "log10(Msun)", "phys.mass", "surviving mass"),
+        ("log_mass_formed", "log10(Msun)", "phys.mass", "formed mass"),
+        (
+            "log_sfr_100",
+            "log10(Msun/yr)",
+            "phys.SFR",
+            "mean star-formation rate of the last 100 Myr",
+        ),
     ] {
-        for kind in ["resolved", "integrated"] {
-            for p in ["p16", "p50", "p84"] {
-                let what = format!("{meaning}, {kind}");
-                fields.push(column(
-                    format!("{name}_{kind}_{p}"),
-                    DataType::Float64,
-                    true,
-                    unit,
-                    &what,
-                ));
-            }
+        for which in ["resolved", "integrated"] {
+            let (name, what) = (format!("{name}_{which}"), format!("{meaning}, {which}"));
+            fields.extend(percentiles(&name, &kind, unit, ucd, &what));
         }
         let what = format!("{meaning}: resolved minus integrated median");
-        fields.push(column(
-            name.replacen("log_", "delta_log_", 1),
-            DataType::Float64,
-            true,
-            "dex",
-            &what,
-        ));
+        let delta = name.replacen("log_", "delta_log_", 1);
+        fields.push(column(delta, kind.clone(), true, "dex", &format!("{ucd};arith.diff"), &what));
         let what = format!("{meaning}: truth in the fitted pixels (mocks)");
-        fields.push(column(format!("{name}_true"), DataType::Float64, true, unit, &what));
-        for kind in ["resolved", "integrated"] {
-            let what = format!("{meaning}: fraction of {kind} draws below the truth");
-            fields.push(column(format!("{name}_{kind}_rank"), DataType::Float64, true, "", &what));
+        let (truth, ucd) = (format!("{name}_true"), format!("{ucd};meta.modelled"));
+        fields.push(column(truth, kind.clone(), true, unit, &ucd, &what));
+        for which in ["resolved", "integrated"] {
+            let what = format!("{meaning}: fraction of {which} draws below the truth");
+            let (name, ucd) = (format!("{name}_{which}_rank"), "stat.probability");
+            fields.push(column(name, kind.clone(), true, "", ucd, &what));
         }
     }
-    fields.push(column("flags", DataType::UInt32, false, "", "sum of flag bits; 0: all is well"));
-    fields.push(column("model", DataType::Utf8, false, "", "SHA-256 of the model"));
+    fields.push(flags_column());
+    let model = "SHA-256 of the model";
+    fields.push(column("model", DataType::Utf8, false, "", "meta.checksum", model));
     Schema::new(fields)
 }
 
 /// The calibration of fitted redshifts, mean S/N > 5: one row.
 #[must_use]
 pub fn redshift_calibration() -> Schema {
-    let mut fields = vec![column("simulations", DataType::UInt64, false, "", "simulations")];
+    let mut fields = vec![column("simulations", DataType::UInt64, false, "", "", "simulations")];
     for (name, meaning) in [
         ("sigma_nmad", "1.48 times the median of |e - median of e|, e = (median - z) / (1 + z)"),
         ("outlier_fraction", "|e| > 0.15"),
@@ -67,11 +66,11 @@ pub fn redshift_calibration() -> Schema {
         ("pit_ks", "largest deviation of the distribution of PIT values from uniform"),
         ("pit_p", "its p-value"),
     ] {
-        fields.push(column(name, DataType::Float64, false, "", meaning));
+        fields.push(column(name, DataType::Float64, false, "", "", meaning));
     }
     let item = arrow::datatypes::Field::new("item", DataType::UInt32, true);
     let kind = DataType::List(std::sync::Arc::new(item));
-    fields.push(column("pit_histogram", kind, false, "", "PIT values in equal bins"));
+    fields.push(column("pit_histogram", kind, false, "", "", "PIT values in equal bins"));
     Schema::new(fields)
 }
 
@@ -80,10 +79,17 @@ pub fn redshift_calibration() -> Schema {
 #[must_use]
 pub fn calibration() -> Schema {
     let mut fields = vec![
-        column("population", DataType::Utf8, false, "", "pixel (all), a stratum, or integrated"),
-        column("parameter", DataType::Utf8, false, "", "parameter"),
-        column("simulations", DataType::UInt64, false, "", "simulations"),
-        column("bright", DataType::UInt64, false, "", "of these, mean S/N > 1"),
+        column(
+            "population",
+            DataType::Utf8,
+            false,
+            "",
+            "",
+            "pixel (all), a stratum, or integrated",
+        ),
+        column("parameter", DataType::Utf8, false, "", "", "parameter"),
+        column("simulations", DataType::UInt64, false, "", "", "simulations"),
+        column("bright", DataType::UInt64, false, "", "", "of these, mean S/N > 1"),
     ];
     for (name, meaning) in [
         ("r_squared", "coefficient of determination of the medians, mean S/N > 1"),
@@ -96,11 +102,11 @@ pub fn calibration() -> Schema {
         ("sbc_ks", "largest deviation of the distribution of ranks from uniform"),
         ("sbc_p", "its p-value"),
     ] {
-        fields.push(column(name, DataType::Float64, true, "", meaning));
+        fields.push(column(name, DataType::Float64, true, "", "", meaning));
     }
     let item = arrow::datatypes::Field::new("item", DataType::UInt32, true);
     let kind = DataType::List(std::sync::Arc::new(item));
-    fields.push(column("sbc_histogram", kind, false, "", "ranks in equal bins"));
+    fields.push(column("sbc_histogram", kind, false, "", "", "ranks in equal bins"));
     Schema::new(fields)
 }
 
@@ -108,9 +114,9 @@ pub fn calibration() -> Schema {
 #[must_use]
 pub fn validation() -> Schema {
     let mut fields = vec![
-        column("level", DataType::Utf8, false, "", "pixel, resolved or integrated"),
-        column("parameter", DataType::Utf8, false, "", "parameter"),
-        column("count", DataType::UInt64, false, "", "pixels or galaxies"),
+        column("level", DataType::Utf8, false, "", "", "pixel, resolved or integrated"),
+        column("parameter", DataType::Utf8, false, "", "", "parameter"),
+        column("count", DataType::UInt64, false, "", "", "pixels or galaxies"),
     ];
     for (name, meaning) in [
         ("r_squared", "coefficient of determination of the medians"),
@@ -122,7 +128,7 @@ pub fn validation() -> Schema {
         ("coverage_68", "truths inside the central 68 % interval"),
         ("coverage_95", "truths inside the central 95 % interval"),
     ] {
-        fields.push(column(name, DataType::Float64, true, "", meaning));
+        fields.push(column(name, DataType::Float64, true, "", "", meaning));
     }
     Schema::new(fields)
 }

@@ -8,15 +8,16 @@ use arrow::datatypes::{DataType, Schema};
 #[must_use]
 pub fn simulations(free: &[&str], bands: &[String]) -> Schema {
     let mut fields = vec![
-        column("index", DataType::UInt64, false, "", "simulation"),
-        column("redshift", DataType::Float64, false, "", "redshift"),
+        column("index", DataType::UInt64, false, "", "meta.id", "simulation"),
+        column("redshift", DataType::Float64, false, "", "src.redshift", "redshift"),
     ];
-    for (name, unit, meaning) in free.iter().map(|name| parameter(name)) {
-        fields.push(column(*name, DataType::Float64, false, unit, meaning));
+    for (name, unit, ucd, meaning) in free.iter().map(|name| parameter(name)) {
+        fields.push(column(*name, DataType::Float64, false, unit, ucd, meaning));
     }
     for band in bands {
         let meaning = "noiseless flux density";
-        fields.push(column(format!("flux_njy_{band}"), DataType::Float64, false, "nJy", meaning));
+        let (name, ucd) = (format!("flux_njy_{band}"), "phot.flux.density");
+        fields.push(column(name, DataType::Float64, false, "nJy", ucd, meaning));
     }
     Schema::new(fields)
 }

@@ -1,4 +1,4 @@
-//! Private servers for tests: real RabbitMQ and real S3, on free ports of the loopback interface and
+//! Private servers for tests: real RabbitMQ, real S3 and real PostgreSQL, on free ports of the loopback interface and
 //! in folders of their own. As root or not. All calls block.
 //!
 //! Nothing outlives the test: each server has a reaper, a small shell process that waits for the
@@ -6,6 +6,7 @@
 //! death of the test process by whatever signal; the reaper then kills the server and removes its
 //! folder.
 
+pub mod postgres;
 pub mod rabbitmq;
 pub mod s3;
 

@@ -3,10 +3,11 @@
 
 use super::blocks::SUMMED;
 use super::{Job, Outcome, StageError, compute, fit, reduce, table, upstream};
-use arrow::array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray, UInt64Array};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, UInt64Array};
 use outshine_catalogue::interval::Interval;
 use outshine_catalogue::validation::{Case, Scores, scores};
-use outshine_schemas::tables::{catalogue, validation};
+use outshine_schemas::provenance;
+use outshine_schemas::tables::{CATALOGUE as CATALOGUE_TITLE, catalogue, validation};
 use outshine_schemas::task::{Shard, Stage};
 use outshine_store::{Table, parquet};
 use std::collections::BTreeMap;
@@ -50,8 +51,10 @@ fn join(job: &Job, rows: &[RecordBatch], pixels: &[Vec<Case>]) -> Result<Outcome
         .map(|batch| RecordBatch::try_new(schema.clone(), batch.columns().to_vec()))
         .collect();
     let rows = rows?;
-    let about = &job.science.provenance;
-    let (bytes, count) = table::encode_batches("catalogue/2", &schema, &rows, about)?;
+    let mut about = job.about();
+    about.extend(model_of(&rows).map(|digest| (provenance::MODEL.to_owned(), digest)));
+    let described = table::votable(CATALOGUE_TITLE, &schema, &rows, &about)?;
+    let (bytes, count) = table::encode_batches("catalogue/3", &schema, &rows, &described)?;
     let mut outcome = Outcome::default();
     outcome.file(CATALOGUE, bytes, count);
     outcome.fact("galaxies", count);
@@ -85,9 +88,15 @@ fn join(job: &Job, rows: &[RecordBatch], pixels: &[Vec<Case>]) -> Result<Outcome
         f(|s| s.coverage_68),
         f(|s| s.coverage_95),
     ];
-    let (bytes, count) = table::encode("validation/1", validation(), columns, about)?;
+    let (bytes, count) = table::encode("validation/1", validation(), columns, &about)?;
     outcome.file(VALIDATION, bytes, count);
     Ok(outcome)
+}
+
+/// The model that all galaxies were fitted with.
+fn model_of(rows: &[RecordBatch]) -> Option<String> {
+    let models = rows.iter().find(|batch| batch.num_rows() > 0)?.column_by_name("model")?.clone();
+    Some(models.as_string_opt::<i32>()?.value(0).to_owned())
 }
 
 fn pixel_cases(table: &Table, names: &[&str], cases: &mut [Vec<Case>]) -> Result<(), StageError> {

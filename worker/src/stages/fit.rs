@@ -22,9 +22,12 @@ use outshine_kernels::quantile::Selection;
 use outshine_kernels::random::{Purpose, Stream};
 use outshine_npe::Object;
 use outshine_schemas::campaign::KeepDraws;
-use outshine_schemas::flags;
-use outshine_schemas::tables::{blocks as blocks_schema, samples, summaries};
+use outshine_schemas::tables::{
+    SAMPLES as SAMPLES_TITLE, SUMMARIES as SUMMARIES_TITLE, blocks as blocks_schema, samples,
+    summaries,
+};
 use outshine_schemas::task::{Shard, Stage};
+use outshine_schemas::{flags, provenance};
 use outshine_store::{Table, parquet};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -268,8 +271,8 @@ fn fit(
         row_groups.extend(groups);
     }
 
-    let mut about = job.science.provenance.clone();
-    about.insert("outshine.model".to_owned(), trained.digest.to_string());
+    let mut about = job.about();
+    about.insert(provenance::MODEL.to_owned(), trained.digest.to_string());
     about.insert("outshine.draws".to_owned(), n.to_string());
     let mut outcome = Outcome::default();
     let (bytes, rows) = table::encode(
@@ -285,8 +288,9 @@ fn fit(
             columns.push(table::list_f32(stored, n)?);
         }
         let schema = samples(&kept, n);
+        let about = table::votable(SAMPLES_TITLE, &schema, &[], &about)?;
         let (bytes, rows) =
-            table::encode_packed("samples/2", schema, columns, &about, &row_groups)?;
+            table::encode_packed("samples/3", schema, columns, &about, &row_groups)?;
         outcome.file(SAMPLES, bytes, rows);
     }
     let mut columns = key_columns(&all);
@@ -298,7 +302,8 @@ fn fit(
     }
     columns.extend(tile.summary.finish());
     let schema = summaries(names, with_truth, campaign.fit.pixel_redshifts);
-    let (bytes, rows) = table::encode("summaries/2", schema, columns, &about)?;
+    let about = table::votable(SUMMARIES_TITLE, &schema, &[], &about)?;
+    let (bytes, rows) = table::encode("summaries/3", schema, columns, &about)?;
     outcome.file(SUMMARIES, bytes, rows);
     outcome.fact("pixels", count);
     outcome.fact("pixels_fitted", fitted.len());

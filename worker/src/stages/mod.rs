@@ -35,7 +35,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use outshine_schemas::ids::CampaignId;
 use outshine_schemas::outcome::Facts;
+use outshine_schemas::provenance;
 use outshine_schemas::task::Stage;
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 use tokio::sync::Mutex;
@@ -54,6 +56,28 @@ impl Deref for Job {
 
     fn deref(&self) -> &Assignment {
         &self.assignment
+    }
+}
+
+impl Job {
+    /// Where what the task makes comes from: its campaign, the campaign's input,
+    /// and the science.
+    fn about(&self) -> BTreeMap<String, String> {
+        let campaign = &self.campaign;
+        let mut about = self.science.provenance.clone();
+        let mut say = |key: &str, value: String| about.insert(key.to_owned(), value);
+        say(provenance::CAMPAIGN, campaign.id().to_string());
+        say(provenance::CAMPAIGN_DIGEST, campaign.digest().to_string());
+        for (key, digest) in [
+            (provenance::PIXELS, &campaign.pixels),
+            (provenance::SOURCES, &campaign.sources),
+            (provenance::REDSHIFTS, &campaign.redshifts),
+        ] {
+            if let Some(digest) = digest {
+                say(key, digest.to_string());
+            }
+        }
+        about
     }
 }
 

@@ -192,7 +192,7 @@ fn reduce(
     }
     let columns = columns(trained, galaxies, &unknown.redshifts, &rows);
     let about = &job.science.provenance;
-    let (bytes, count) = table::encode("catalogue/2", catalogue(), columns, about)?;
+    let (bytes, count) = table::encode("catalogue/3", catalogue(), columns, about)?;
     let mut outcome = Outcome::default();
     outcome.file(ROWS, bytes, count);
     outcome.fact("galaxies", count);

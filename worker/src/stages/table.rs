@@ -4,13 +4,11 @@ use super::StageError;
 use arrow::array::{ArrayRef, FixedSizeListArray, Float32Array, Float64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use bytes::Bytes;
-use outshine_schemas::tables::TABLE_KEY;
+use outshine_schemas::tables::{TABLE_KEY, Title, UNITS_KEY};
 use outshine_store::parquet;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Key of the units of all columns, as JSON, among a table's metadata.
-const UNITS_KEY: &str = "outshine.units";
 /// Rows per row group.
 const ROW_GROUP: usize = 4096;
 
@@ -56,6 +54,28 @@ pub fn encode_batches(
     let rows = batches.iter().map(|b| b.num_rows() as u64).sum();
     let bytes = parquet::encode(schema, batches, &metadata, ROW_GROUP)?;
     Ok((bytes, rows))
+}
+
+/// `about` with the VOTable that astronomers' readers look for in a table that
+/// they are given: units, UCDs and descriptions of its columns. Its rows are
+/// needed where it has columns of text.
+pub fn votable(
+    (name, description): Title,
+    schema: &Schema,
+    batches: &[RecordBatch],
+    about: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, StageError> {
+    let table = outshine_formats::Table {
+        name: name.to_owned(),
+        description: description.to_owned(),
+        schema: Arc::new(schema.clone()),
+        batches: batches.to_vec(),
+        about: about.clone(),
+    };
+    let pairs = outshine_formats::parquet_metadata(&table)
+        .map_err(|e| StageError::Permanent(e.to_string()))?;
+    let pairs = pairs.map(|(key, value)| (key.to_owned(), value));
+    Ok(about.iter().map(|(k, v)| (k.clone(), v.clone())).chain(pairs).collect())
 }
 
 /// Units of the columns, as JSON.

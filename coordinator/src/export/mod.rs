@@ -1,15 +1,24 @@
-//! Products of a complete campaign, copied to a folder that a person opens:
-//! the catalogue, the samples and summaries tile by tile, the model and its
-//! calibration.
+//! Products of a complete campaign, in a folder that a person opens: the
+//! catalogue in several formats, the summaries galaxy by galaxy, the samples
+//! tile by tile, the model and its calibration.
+
+mod catalogue;
+mod folder;
+mod summaries;
+
+pub use catalogue::table as catalogue_table;
+pub(crate) use catalogue::with_schema;
+pub(crate) use summaries::read as summary_tables;
 
 use crate::stage_graph::StageGraph;
-use anyhow::Context;
+use folder::Folder;
+use outshine_formats::Format;
 use outshine_schemas::outcome::{CommitRecord, FileRecord};
 use outshine_schemas::task::Stage;
 use outshine_store::Store;
 use std::path::Path;
 
-/// Every product: its name in the folder, and where it lies in the store.
+/// Every product as a task made it: its name, and where it lies in the store.
 #[must_use]
 pub fn products(graph: &StageGraph) -> Vec<(String, FileRecord)> {
     let mut all = Vec::new();
@@ -19,7 +28,7 @@ pub fn products(graph: &StageGraph) -> Vec<(String, FileRecord)> {
         }
     };
     for commit in graph.commits(Stage::Catalogue) {
-        for file in ["catalogue.parquet", "validation.parquet"] {
+        for file in [catalogue::FILE, "validation.parquet"] {
             add(file.to_owned(), commit, file);
         }
     }
@@ -47,21 +56,25 @@ pub fn products(graph: &StageGraph) -> Vec<(String, FileRecord)> {
     all
 }
 
-/// Copies every product to `folder`; returns how many files were written.
+/// Writes every product to `folder`, the catalogue in `formats`; returns how many
+/// files were written.
 ///
 /// # Errors
 /// A damaged or missing object, or a folder that cannot be written.
-pub async fn export(store: &Store, graph: &StageGraph, folder: &Path) -> anyhow::Result<usize> {
-    let products = products(graph);
-    for (name, record) in &products {
-        let path = folder.join(name);
+pub async fn export(
+    store: &Store,
+    graph: &StageGraph,
+    folder: &Path,
+    formats: &[Format],
+) -> anyhow::Result<usize> {
+    let folder = Folder::make(folder)?;
+    let mut count = catalogue::write(store, graph, &folder, formats).await?;
+    count += summaries::write(store, graph, &folder).await?;
+    let elsewhere = |name: &str| name == catalogue::FILE || name.starts_with("summaries/");
+    for (name, record) in products(graph).iter().filter(|(name, _)| !elsewhere(name)) {
         let bytes = store.get_verified(&record.path, &record.sha256, record.bytes).await?;
-        let parent = path.parent().unwrap_or(folder);
-        tokio::fs::create_dir_all(parent).await.with_context(|| parent.display().to_string())?;
-        // Whole or not at all: written beside, then renamed.
-        let partial = path.with_extension("partial");
-        tokio::fs::write(&partial, &bytes).await.with_context(|| partial.display().to_string())?;
-        tokio::fs::rename(&partial, &path).await.with_context(|| path.display().to_string())?;
+        folder.put(name, &bytes)?;
+        count += 1;
     }
-    Ok(products.len())
+    Ok(count)
 }

@@ -1,0 +1,109 @@
+//! A complete campaign into a database.
+
+use crate::export;
+use crate::stage_graph::StageGraph;
+use crate::words::count;
+use anyhow::Context;
+use futures::{Stream, TryStreamExt, stream};
+use outshine_database::{Campaign, Loaded, Target};
+use outshine_schemas::campaign::ResolvedCampaign;
+use outshine_schemas::digest::Digest;
+use outshine_schemas::outcome::canonical_json;
+use outshine_schemas::{provenance, tables};
+use outshine_store::Store;
+use std::sync::Arc;
+
+/// Loads catalogue and summaries. Campaigns of one `survey` mean the same galaxy
+/// by the same id; without a name for it, those of the same input do.
+///
+/// # Errors
+/// A damaged or missing object, or a database that cannot be loaded: it is then
+/// as it was before.
+pub async fn load(
+    store: &Store,
+    campaign: &ResolvedCampaign,
+    graph: &StageGraph,
+    target: &Target,
+    survey: Option<&str>,
+) -> anyhow::Result<Loaded> {
+    let table = export::catalogue_table(store, graph).await?;
+    let campaign = Campaign {
+        campaign: campaign.id().to_string(),
+        name: campaign.campaign.name.clone(),
+        survey: survey.map_or_else(|| same_input(campaign), str::to_owned),
+        digest: campaign.digest().to_string(),
+        model: table.about.get(provenance::MODEL).cloned(),
+        definition: serde_json::to_value(campaign).context("the campaign as JSON")?,
+        provenance: table.about.clone(),
+    };
+    let galaxies = (&table.schema, table.batches.as_slice());
+    let pixels = pixels(store, graph).map_err(|error| format!("{error:#}"));
+    Ok(outshine_database::load(target, &campaign, galaxies, pixels).await?)
+}
+
+/// The summaries, with what is said of their columns.
+fn pixels<'a>(
+    store: &'a Store,
+    graph: &'a StageGraph,
+) -> impl Stream<Item = anyhow::Result<arrow::array::RecordBatch>> + 'a {
+    let tables = export::summary_tables(store, graph);
+    tables
+        .and_then(|table| async move {
+            let schema = Arc::new(tables::described(table.schema(), &tables::every_summary()));
+            let batches = export::with_schema(&schema, table.batches())?;
+            Ok(stream::iter(batches.into_iter().map(anyhow::Ok)))
+        })
+        .try_flatten()
+}
+
+/// A name that campaigns on the same galaxies share.
+fn same_input(campaign: &ResolvedCampaign) -> String {
+    let text = |digest: &Option<Digest>| digest.as_ref().map(Digest::to_string).unwrap_or_default();
+    let mut parts = vec![text(&campaign.pixels), text(&campaign.sources)];
+    if let Some(mock) = &campaign.campaign.field.mock {
+        // A mock's galaxies follow from the seed, too.
+        parts.push(canonical_json(&serde_json::Value::Object(mock.clone())));
+        parts.push(campaign.campaign.seed.to_string());
+    }
+    Digest::of_parts(parts.iter().map(String::as_bytes)).short().to_owned()
+}
+
+/// What was loaded, in words.
+#[must_use]
+pub fn text(target: &Target, loaded: &Loaded) -> String {
+    let Loaded { galaxies, pixels, changed, hints } = loaded;
+    let mut text = format!(
+        "database {}: {}, {}; {} new or changed",
+        target.place(),
+        count(*galaxies, "galaxy", "galaxies"),
+        count(*pixels, "pixel", "pixels"),
+        count(*changed, "row", "rows")
+    );
+    for hint in hints {
+        text = format!("{text}\n{hint}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use outshine_schemas::campaign;
+    use std::path::Path;
+
+    #[test]
+    fn campaigns_on_the_same_input_are_of_one_survey() {
+        let parse = |settings: &[&str]| {
+            let text = "name = \"a\"\n[field]\npixels = \"p.parquet\"\n";
+            let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
+            let campaign =
+                campaign::Campaign::parse(text, "test.toml", Path::new("."), &settings).unwrap();
+            ResolvedCampaign::new(campaign, Some(Digest::of(b"p")), None)
+        };
+        let one = same_input(&parse(&[]));
+        assert_eq!(one, same_input(&parse(&["name=b", "prior.sfh=dirichlet", "fit.draws=9"])));
+        let mut other = parse(&[]);
+        other.pixels = Some(Digest::of(b"q"));
+        assert_ne!(one, same_input(&other));
+    }
+}

@@ -1,0 +1,80 @@
+//! Columns of tables, from those of the rows to load.
+
+use crate::cells::sql_type;
+use crate::{DatabaseError, literal, name};
+use arrow::datatypes::Schema;
+use outshine_schemas::tables::{DESCRIPTION_KEY, UCD_KEY, UNIT_KEY};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use tokio_postgres::Transaction;
+
+/// A table that follows the columns of its rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Followed {
+    /// Its name in the schema `outshine`.
+    pub table: &'static str,
+    /// The columns that tell a campaign's rows apart.
+    pub key: &'static [&'static str],
+}
+
+/// One row per galaxy.
+pub const GALAXY: Followed = Followed { table: "galaxy", key: &["galaxy_id"] };
+/// One row per pixel.
+pub const PIXEL: Followed = Followed { table: "pixel", key: &["galaxy_id", "y", "x"] };
+
+/// The newest campaign's rows, survey by survey. New columns come last, as a
+/// view's columns keep their places.
+const VIEWS: &str = "
+create or replace view outshine.galaxy_newest as
+    select distinct on (c.survey, g.galaxy_id) c.survey, c.campaign, g.*
+    from outshine.galaxy g join outshine.campaign c on c.key = g.campaign_key
+    order by c.survey, g.galaxy_id, c.key desc;
+create or replace view outshine.pixel_newest as
+    select g.survey, g.campaign, p.*
+    from outshine.galaxy_newest g
+    join outshine.pixel p on p.campaign_key = g.campaign_key and p.galaxy_id = g.galaxy_id;
+";
+
+/// Adds the columns of `schema` that the table lacks, with what is said of them.
+pub async fn follow(
+    transaction: &Transaction<'_>,
+    followed: Followed,
+    schema: &Schema,
+    refused: &impl Fn(tokio_postgres::Error) -> DatabaseError,
+) -> Result<(), DatabaseError> {
+    let table = followed.table;
+    let there = "select column_name::text, data_type::text from information_schema.columns
+         where table_schema = 'outshine' and table_name = $1";
+    let rows = transaction.query(there, &[&table]).await.map_err(refused)?;
+    let there: BTreeMap<String, String> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let mut sql = String::new();
+    for field in schema.fields() {
+        let given = sql_type(table, field)?;
+        match there.get(field.name()) {
+            Some(found) if found == given => continue,
+            Some(found) => {
+                let (column, found) = (field.name().clone(), found.clone());
+                return Err(DatabaseError::ColumnType { table, column, found, given });
+            }
+            None => {}
+        }
+        let column = name(field.name());
+        // A campaign of before has no value there.
+        let _ = write!(sql, "alter table outshine.{table} add column {column} {given};");
+        let about = [(DESCRIPTION_KEY, ""), (UNIT_KEY, "unit: "), (UCD_KEY, "ucd: ")];
+        let about = about.into_iter().filter_map(|(key, title)| {
+            field.metadata().get(key).map(|text| format!("{title}{text}"))
+        });
+        let about = literal(&about.collect::<Vec<_>>().join("; "));
+        let _ = write!(sql, "comment on column outshine.{table}.{column} is {about};");
+    }
+    if !sql.is_empty() {
+        transaction.batch_execute(&sql).await.map_err(refused)?;
+    }
+    Ok(())
+}
+
+/// Makes the views anew, with all columns that there are.
+pub async fn make_views(transaction: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
+    transaction.batch_execute(VIEWS).await
+}

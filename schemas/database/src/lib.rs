@@ -1,0 +1,71 @@
+//! Catalogues in PostgreSQL: tables of campaigns, models, galaxies and pixels
+//! in the schema `outshine`, made or migrated as needed.
+//!
+//! [`load`] is one transaction: rows are copied into tables of its own, checked
+//! and then merged, so that whoever reads sees a campaign as it was before or as
+//! it is after, whatever dies in between. Loading the same campaign again
+//! changes nothing. Columns follow the schema of the rows: one that the database
+//! has not seen is added.
+
+mod cells;
+mod columns;
+mod error;
+mod load;
+mod migrations;
+mod positions;
+mod target;
+
+pub use error::DatabaseError;
+pub use load::{Loaded, load};
+pub use target::Target;
+
+use std::collections::BTreeMap;
+
+/// A campaign, as the database tells it from others.
+#[derive(Clone, Debug)]
+pub struct Campaign {
+    /// Its name in the store.
+    pub campaign: String,
+    /// The name that its file gives it.
+    pub name: String,
+    /// Campaigns of one survey mean the same galaxy by the same id: of these,
+    /// views show the newest campaign's row.
+    pub survey: String,
+    /// Digest of all that decides its results.
+    pub digest: String,
+    /// SHA-256 of its model.
+    pub model: Option<String>,
+    /// Its definition, as it is stored.
+    pub definition: serde_json::Value,
+    /// Where its tables come from.
+    pub provenance: BTreeMap<String, String>,
+}
+
+/// Whether the database can be reached and loaded.
+///
+/// # Errors
+/// [`DatabaseError`]: it is away, or of a later version, or the user may not
+/// create tables in it.
+pub async fn check(target: &Target) -> Result<(), DatabaseError> {
+    let client = target.connect().await?;
+    let found = migrations::version(&client).await.map_err(target.refused("asking its version"))?;
+    migrations::check(found)?;
+    let may = "select case when to_regnamespace('outshine') is null
+         then has_database_privilege(current_database(), 'CREATE')
+         else has_schema_privilege('outshine', 'CREATE') end";
+    let row = client.query_one(may, &[]).await.map_err(target.refused("asking its rights"))?;
+    match row.get(0) {
+        true => Ok(()),
+        false => Err(DatabaseError::Rights { place: target.place() }),
+    }
+}
+
+/// A name in SQL.
+fn name(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\"\""))
+}
+
+/// A text in SQL.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}

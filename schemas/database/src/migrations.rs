@@ -1,0 +1,100 @@
+//! The tables, version by version. A step is never changed once it is released:
+//! a later one follows it. Columns of galaxies and pixels are no part of it:
+//! they follow the rows (`columns`).
+
+use crate::DatabaseError;
+use tokio_postgres::{Client, GenericClient, Transaction};
+
+/// Steps from an empty database; number `i` makes version `i + 1`.
+const STEPS: [&str; 1] = ["
+create table outshine.model (
+    model text primary key,
+    provenance jsonb not null
+);
+create table outshine.campaign (
+    key integer generated always as identity primary key,
+    campaign text not null unique,
+    name text not null,
+    survey text not null,
+    digest text not null,
+    model text references outshine.model (model),
+    definition jsonb not null,
+    provenance jsonb not null,
+    galaxies bigint not null default 0,
+    pixels bigint not null default 0,
+    loaded timestamptz not null default now()
+);
+create table outshine.galaxy (
+    campaign_key integer not null references outshine.campaign (key) on delete cascade,
+    galaxy_id bigint not null,
+    primary key (campaign_key, galaxy_id)
+);
+create table outshine.pixel (
+    campaign_key integer not null,
+    galaxy_id bigint not null,
+    x integer not null,
+    y integer not null,
+    primary key (campaign_key, galaxy_id, y, x),
+    foreign key (campaign_key, galaxy_id)
+        references outshine.galaxy (campaign_key, galaxy_id) on delete cascade
+);
+create index pixel_place on outshine.pixel (campaign_key, x, y);
+comment on schema outshine is 'Catalogues of stellar masses and star-formation histories';
+comment on table outshine.campaign is 'One row per campaign, newest with the highest key';
+comment on column outshine.campaign.survey is
+    'Campaigns of one survey mean the same galaxy by the same galaxy_id';
+comment on table outshine.model is 'Estimators, by SHA-256';
+comment on table outshine.galaxy is 'The catalogue: one row per campaign and galaxy';
+comment on table outshine.pixel is 'Posterior percentiles: one row per campaign and pixel';
+"];
+
+/// The version that this program makes.
+const VERSION: i32 = STEPS.len() as i32;
+
+/// The version of the database; 0: it has no tables yet.
+pub async fn version(client: &Client) -> Result<i32, tokio_postgres::Error> {
+    read_version(client).await
+}
+
+async fn read_version(client: &impl GenericClient) -> Result<i32, tokio_postgres::Error> {
+    let known = "select to_regclass('outshine.version') is not null";
+    if !client.query_one(known, &[]).await?.get::<_, bool>(0) {
+        return Ok(0);
+    }
+    let version = "select coalesce(max(version), 0) from outshine.version";
+    Ok(client.query_one(version, &[]).await?.get(0))
+}
+
+/// Whether this program can load a database of version `found`.
+pub fn check(found: i32) -> Result<(), DatabaseError> {
+    match found > VERSION {
+        true => Err(DatabaseError::Version { found, known: VERSION }),
+        false => Ok(()),
+    }
+}
+
+/// Makes the tables, or those of them that are missing.
+pub async fn migrate(
+    transaction: &Transaction<'_>,
+    refused: impl Fn(tokio_postgres::Error) -> DatabaseError,
+) -> Result<(), DatabaseError> {
+    // One program at a time: another waits here until this one has ended.
+    let lock = "select pg_advisory_xact_lock(hashtext('outshine'))";
+    transaction.execute(lock, &[]).await.map_err(&refused)?;
+    let found = read_version(transaction).await.map_err(&refused)?;
+    check(found)?;
+    if found == 0 {
+        let first = "create schema if not exists outshine;
+             create table outshine.version (
+                 version integer primary key,
+                 applied timestamptz not null default now()
+             )";
+        transaction.batch_execute(first).await.map_err(&refused)?;
+    }
+    for (step, version) in STEPS.iter().zip(1..).filter(|(_, version)| *version > found) {
+        transaction.batch_execute(step).await.map_err(&refused)?;
+        let done = "insert into outshine.version (version) values ($1)";
+        transaction.execute(done, &[&version]).await.map_err(&refused)?;
+    }
+    Ok(())
+}
