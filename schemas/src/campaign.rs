@@ -5,8 +5,10 @@
 //! `coverage`, `train`, `field.mock`, `calibrate.tolerance`) travel through
 //! here unread; the worker reads them strictly, key by key.
 
+mod image;
 mod resolved;
 
+pub use image::{Image, Keyword};
 pub use resolved::ResolvedCampaign;
 
 use serde::{Deserialize, Serialize};
@@ -118,6 +120,10 @@ pub struct Field {
     /// A mock field with known truth instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mock: Option<Section>,
+    /// How the pixels lie on the sky, for maps and figures. No part of the
+    /// campaign's identity: it changes no result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Image>,
     /// Side of the cells in which the background is measured, in pixels;
     /// absent: the input is taken as background-subtracted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -456,6 +462,11 @@ impl Campaign {
                 );
             }
         }
+        if let Some(image) = &self.field.image
+            && let Err((key, problem)) = image.check(&self.bands)
+        {
+            return invalid(&format!("field.image.{key}"), problem);
+        }
         if !(0.0..=1.0).contains(&self.field.systematic) {
             return invalid("field.systematic", "must be a fraction, 0 to 1".into());
         }
@@ -565,6 +576,8 @@ mod tests {
             ("field.mock.galaxies=3", "field"),
             ("execution.queue_window=0", "execution.queue_window"),
             ("fit.refine_mean_snr=inf", "fit.refine_mean_snr"),
+            ("field.image.pixel_scale_arcsec=-1", "field.image.pixel_scale_arcsec"),
+            ("field.image.wcs.CRPIX1=1", "field.image.wcs.CTYPE1"),
         ] {
             let error = parse(MINIMAL, &[setting]).unwrap_err().to_string();
             assert!(error.contains(named), "{setting}: {error}");
@@ -576,7 +589,12 @@ mod tests {
     fn identity_ignores_how_work_is_cut_and_where_input_lies() {
         let resolve = |c: Campaign| ResolvedCampaign::new(c, Some(Digest::of(b"p")), None);
         let base = resolve(parse(MINIMAL, &[]).unwrap()).digest();
-        let same = parse(MINIMAL, &["execution.blocks_per_task=1", "field.pixels=elsewhere"]);
+        let settings = [
+            "execution.blocks_per_task=1",
+            "field.pixels=elsewhere",
+            "field.image.psf_fwhm_arcsec=0.2",
+        ];
+        let same = parse(MINIMAL, &settings);
         assert_eq!(base, resolve(same.unwrap()).digest());
         for other in ["seed=2", "fit.draws=10", "prior.a_v=[0,1]", "field.min_mean_snr=3"] {
             assert_ne!(base, resolve(parse(MINIMAL, &[other]).unwrap()).digest(), "{other}");

@@ -59,7 +59,7 @@ impl ResolvedCampaign {
     }
 
     /// Digest of all that decides the results: everything but where the
-    /// inputs were found and how the work is cut.
+    /// inputs were found, how the work is cut and how the field is drawn.
     ///
     /// # Panics
     /// Never: a campaign is always valid JSON.
@@ -69,6 +69,7 @@ impl ResolvedCampaign {
         plain.campaign.execution = Execution::default();
         plain.campaign.field.pixels = None;
         plain.campaign.field.sources = None;
+        plain.campaign.field.image = None;
         if let Some(given) = &mut plain.campaign.field.redshifts {
             given.table.clear();
         }

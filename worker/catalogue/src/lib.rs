@@ -1,11 +1,13 @@
 //! From posterior draws of pixels to galaxies: sums that do not depend on how
 //! the work was cut ([`sums`]), photometry of the whole ([`integrated`]),
-//! intervals ([`interval`]), draws rounded for storage ([`packing`]) and, for
-//! mocks, the comparison with truth ([`validation`]). Pure: no queue, no store,
-//! no tables.
+//! intervals ([`interval`]), where the mass lies ([`shape`], [`profile`]), draws
+//! rounded for storage ([`packing`]) and, for mocks, the comparison with truth
+//! ([`validation`]). Pure: no queue, no store, no tables.
 
 pub mod integrated;
 pub mod interval;
 pub mod packing;
+pub mod profile;
+pub mod shape;
 pub mod sums;
 pub mod validation;

@@ -3,7 +3,8 @@
 //! [`exp10`] and the logistic pair (a few units).
 
 pub use libm::{
-    asinh, cos, erf, erfc, exp, expm1, log as ln, log1p as ln_1p, log10, pow, sin, sinh, sqrt, tanh,
+    asinh, atan2, cos, erf, erfc, exp, expm1, log as ln, log1p as ln_1p, log10, pow, sin, sinh,
+    sqrt, tanh,
 };
 
 /// Ten to the power `x`.
