@@ -21,13 +21,14 @@ pub enum Command {
 
 pub async fn main(command: Command) -> anyhow::Result<()> {
     let Command::Export { place, to } = command;
-    let (store, campaign, graph) = place.look().await?;
+    let (store, mut look) = place.look().await?;
+    look.refresh(&store).await?;
     anyhow::ensure!(
-        graph.complete(Stage::Catalogue),
+        look.graph().complete(Stage::Catalogue),
         "campaign {} is not complete: run it first",
-        campaign.id()
+        look.campaign().id()
     );
-    let count = export::export(&store, &graph, &to).await?;
+    let count = export::export(&store, look.graph(), &to).await?;
     println!("{count} files in {}", to.display());
     Ok(())
 }

@@ -12,8 +12,8 @@ pub struct Arguments {
 }
 
 pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
-    let (store, campaign) = arguments.place.open().await?;
-    let count = failures::forget(&store, &campaign.id()).await?;
+    let (store, look) = arguments.place.look().await?;
+    let count = failures::forget(&store, &look.campaign().id()).await?;
     println!("{count} failed tasks will be tried again by the next `outshine run`");
     Ok(())
 }

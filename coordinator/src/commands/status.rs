@@ -35,16 +35,7 @@ pub struct Arguments {
 }
 
 pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
-    let (store, campaign, _) = arguments.place.peek().await?;
-    let absent = || {
-        format!(
-            "campaign {} is not in the store {}: run it first, or give its --store and --set",
-            campaign.id(),
-            arguments.place.store
-        )
-    };
-    let store = store.with_context(absent)?;
-    let mut look = Look::find(&store, &campaign).await?.with_context(absent)?;
+    let (store, mut look) = arguments.place.look().await?;
     let queue = match arguments.queue.as_deref() {
         // A run on one machine keeps its queue to itself.
         None => None,
