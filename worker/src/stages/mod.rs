@@ -125,6 +125,7 @@ async fn compute<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::Plans;
     use crate::runtime::board::Board;
     use outshine_npe::{Sampler, train_span};
     use outshine_schemas::campaign::{Campaign, ResolvedCampaign};
@@ -145,6 +146,7 @@ mod tests {
             campaign,
             threads: 2,
             board: Board::default(),
+            plans: Plans::default(),
         };
         Job { assignment, science }
     }
