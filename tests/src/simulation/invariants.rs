@@ -14,7 +14,7 @@ use object_store::ObjectStore;
 use outshine_broker::BrokerError;
 use outshine_coordinator::dispatch::DispatchError;
 use outshine_coordinator::run::RunError;
-use outshine_coordinator::stage_graph::{StageGraph, State};
+use outshine_coordinator::stage_graph::{StageGraph, State, TaskCounts};
 use outshine_coordinator::view::View;
 use outshine_schemas::digest::Digest;
 use outshine_schemas::outcome::{CommitRecord, StagePlan};
@@ -196,22 +196,19 @@ impl View for Watcher {
         let world = &self.world;
         let mut all = 0;
         for (stage, state) in graph.states() {
-            let (done, pending) = match state {
-                State::Running(running) => {
-                    (running.done.len(), running.unread.len() + running.pending.len())
-                }
-                State::Complete(complete) => (complete.commits.len(), 0),
-                _ => continue,
-            };
+            if !matches!(state, State::Running(_) | State::Complete(_)) {
+                continue;
+            }
+            let TaskCounts { done, pending, failed } = state.counts();
             let folder = format!("/commits/{stage}/");
             let there = locked(&world.commits).keys().filter(|p| p.contains(&folder)).count();
             if done > there {
                 world.violated(format!("stage {stage}: {done} done, {there} committed"));
             }
             // How many spans training takes shows only at its end.
-            let planned = *self.planned.entry(stage).or_insert(done + pending);
-            if stage != Stage::Train && planned != done + pending {
-                let now = done + pending;
+            let now = done + pending + failed;
+            let planned = *self.planned.entry(stage).or_insert(now);
+            if stage != Stage::Train && planned != now {
                 world.violated(format!("stage {stage}: {planned} tasks, then {now}"));
             }
             all += done;

@@ -238,7 +238,7 @@ impl Machines {
                 true
             }
             Err(error) => {
-                self.world.note(&life.name, &format!("ends: {error}"));
+                self.world.note(&life.name, &format!("ends: {}", self.world.words(&error)));
                 if !invariants::explained(&self.world, &error) {
                     self.world.violated(format!("a coordinator ended: {error}"));
                 }
@@ -298,7 +298,7 @@ impl Machines {
                 }
             }
             Err(error) => {
-                self.world.note(&wire.life.name, &format!("ends: {error}"));
+                self.world.note(&wire.life.name, &format!("ends: {}", self.world.words(&error)));
                 let faults: &[Fault] = match error {
                     WorkerError::Slot(_) => &[],
                     WorkerError::Hung { .. } => {

@@ -305,6 +305,16 @@ impl World {
         }
     }
 
+    /// An error as the trace has it: the paths in it as of [`World::short`].
+    pub fn words(&self, error: &dyn std::fmt::Display) -> String {
+        let error = error.to_string();
+        let part = |part: &str| match part.starts_with("campaigns/") {
+            true => self.short(part),
+            false => part.to_owned(),
+        };
+        error.split('`').map(part).collect::<Vec<_>>().join("`")
+    }
+
     /// An object as it is in this moment; costs no time.
     pub fn peek(&self, path: &str) -> Option<bytes::Bytes> {
         let read = async { self.objects.get(&Path::from(path)).await?.bytes().await };
