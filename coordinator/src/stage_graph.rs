@@ -491,6 +491,7 @@ mod tests {
             error: "broken".to_owned(),
             attempts: 1,
             worker: String::new(),
+            log: Vec::new(),
         }
     }
 

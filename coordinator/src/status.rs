@@ -153,19 +153,23 @@ impl Status {
         }
     }
 
-    /// As one JSON object.
+    /// As one JSON object; with the `logs` of failed tasks, or without.
     #[must_use]
-    pub fn json(&self) -> Value {
+    pub fn json(&self, logs: bool) -> Value {
         let stages: Vec<Value> = self.stages.iter().map(stage_json).collect();
         let failures: Vec<Value> = self
             .failures
             .iter()
             .map(|f| {
-                json!({
+                let mut failure = json!({
                     "task": f.record.task.as_str(), "stage": f.record.stage.name(),
                     "shard": f.record.shard.to_string(), "attempts": f.record.attempts,
                     "worker": f.record.worker, "error": f.record.error, "galaxies": f.galaxies,
-                })
+                });
+                if logs {
+                    failure["log"] = json!(f.record.log);
+                }
+                failure
             })
             .collect();
         let queues: Vec<Value> = self
@@ -183,9 +187,9 @@ impl Status {
         self.stages.iter().map(|stage| stage.task_seconds).sum()
     }
 
-    /// As text, a line per stage.
+    /// As text, a line per stage; with the `logs` of failed tasks, or without.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn text(&self, logs: bool) -> String {
         let mut out = format!("campaign {}\n", self.campaign);
         let _ = writeln!(
             out,
@@ -214,6 +218,9 @@ impl Status {
             let _ = writeln!(out, "failed: {}", failures::text(&failure.record));
             if !failure.galaxies.is_empty() {
                 let _ = writeln!(out, "        touches {}", list(&failure.galaxies));
+            }
+            if logs {
+                out.push_str(&failures::log_text(&failure.record));
             }
         }
         if self.failures.len() > LISTED {

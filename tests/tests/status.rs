@@ -46,7 +46,7 @@ async fn one_look_after_the_other_sees_a_campaign_grow_and_writes_nothing() -> a
     // A run would plan these two: a look does not.
     let places: Vec<&Place> = status.stages.iter().map(|s| &s.place).collect();
     assert_eq!(&places[..3], [&Place::Ready, &Place::Ready, &Place::Blocked]);
-    assert!(status.text().contains("can start"), "{}", status.text());
+    assert!(status.text(false).contains("can start"), "{}", status.text(false));
     assert_eq!(objects(&store).await?.len(), 1);
 
     let part = run_until(&store, tiny(&[])?, 2, Stage::Simulate).await?.graph()?;
@@ -74,7 +74,7 @@ async fn one_look_after_the_other_sees_a_campaign_grow_and_writes_nothing() -> a
     assert!(objects(&store).await?.len() > before.len());
     let end = objects(&store).await?;
     let status = see(&store, &mut look).await?;
-    assert!(status.complete, "{}", status.text());
+    assert!(status.complete, "{}", status.text(false));
     for stage in &status.stages {
         let commits = graph.commits(stage.stage);
         assert_eq!((stage.done, stage.pending(), stage.failed), (commits.len(), 0, 0));
@@ -128,9 +128,9 @@ async fn failed_tasks_are_listed_with_the_galaxies_that_they_touch() -> anyhow::
     let fit = graph.commits(Stage::Fit);
     assert!(fit.iter().all(|commit| commit.shard.start != 1));
     assert_eq!(status.failures[0].galaxies, [2]);
-    let text = status.text();
+    let text = status.text(false);
     assert!(text.contains("a bad pixel of the test") && text.contains("galaxies 2"), "{text}");
-    let json = status.json();
+    let json = status.json(false);
     assert_eq!(json["failures"][0]["galaxies"], serde_json::json!([2]));
 
     // Put back to work, galaxies are summed again: what was summed before is no
@@ -150,7 +150,7 @@ async fn failed_tasks_are_listed_with_the_galaxies_that_they_touch() -> anyhow::
     // Done, nothing of it is left, for an old look neither.
     run_here(&store, tiny(&settings)?, 2).await?.graph()?;
     let status = see(&store, &mut look).await?;
-    assert!(status.complete && status.failures.is_empty(), "{}", status.text());
+    assert!(status.complete && status.failures.is_empty(), "{}", status.text(false));
     Ok(())
 }
 

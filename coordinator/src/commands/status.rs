@@ -32,6 +32,9 @@ pub struct Arguments {
     /// Prints one JSON object instead of text; with --watch one line per look.
     #[arg(long)]
     json: bool,
+    /// Shows the last lines that each failed task logged.
+    #[arg(long)]
+    logs: bool,
 }
 
 pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
@@ -48,8 +51,8 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
     loop {
         let status = see(&store, &mut look, queue.as_ref()).await?;
         let text = match arguments.json {
-            true => format!("{}\n", status.json()),
-            false => status.text(),
+            true => format!("{}\n", status.json(arguments.logs)),
+            false => status.text(arguments.logs),
         };
         let clear = if redraw { CLEAR } else { "" };
         print!("{clear}{text}");

@@ -300,6 +300,7 @@ impl Executor {
             error: report.clone(),
             attempts: what.number,
             worker: self.worker.clone(),
+            log: outshine_observe::lines::of_task(),
         };
         let path = layout.failure(task.stage, &task.id);
         match self.store.put_json_new(&path, &record).await {
