@@ -56,6 +56,15 @@ pub fn text(failure: &FailureRecord) -> String {
     )
 }
 
+/// What a task logged before it failed, a line to a line of the log.
+#[must_use]
+pub fn log_text(failure: &FailureRecord) -> String {
+    if failure.log.is_empty() {
+        return "        nothing was logged\n".to_owned();
+    }
+    failure.log.iter().map(|line| format!("        {line}\n")).collect()
+}
+
 /// Forgets all failures and losses of a campaign, so that the next run tries
 /// the tasks again; returns how many failures there were.
 ///

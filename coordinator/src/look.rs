@@ -1,24 +1,19 @@
-//! How far a campaign is, as [`crate::progress`] sees it, but without writing:
-//! a stage whose plan nobody has stored yet stays unplanned.
+//! A campaign that is looked at from outside, once or from time to time. Nothing
+//! is written.
 
-use crate::failures;
+use crate::progress::{self, By};
 use crate::stage_graph::{StageGraph, State};
 use outshine_schemas::campaign::ResolvedCampaign;
 use outshine_schemas::ids::TaskId;
-use outshine_schemas::outcome::StagePlan;
-use outshine_schemas::task::Stage;
 use outshine_store::layout::Layout;
-use outshine_store::{Store, StoreError, commit};
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::SystemTime;
+use outshine_store::{Store, StoreError};
+use std::collections::BTreeSet;
 
-/// A campaign that is looked at, once or from time to time. What was read
-/// before is not read again.
+/// A campaign as the store has it. What was read before is not read again.
 #[derive(Debug)]
 pub struct Look {
     campaign: ResolvedCampaign,
     graph: StageGraph,
-    written: BTreeMap<Stage, Vec<SystemTime>>,
 }
 
 impl Look {
@@ -37,7 +32,7 @@ impl Look {
             return Err(StoreError::Corrupt { path, reason });
         }
         let graph = StageGraph::new(campaign.clone());
-        Ok(Some(Self { campaign, graph, written: BTreeMap::new() }))
+        Ok(Some(Self { campaign, graph }))
     }
 
     /// The campaign as stored.
@@ -52,12 +47,6 @@ impl Look {
         &self.graph
     }
 
-    /// When the commits of a stage were written, by the store's clock.
-    #[must_use]
-    pub fn written(&self, stage: Stage) -> &[SystemTime] {
-        self.written.get(&stage).map_or(&[], Vec::as_slice)
-    }
-
     /// Takes in all that is new.
     ///
     /// # Errors
@@ -66,14 +55,8 @@ impl Look {
         if self.is_outdated(store).await? {
             self.graph = StageGraph::new(self.campaign.clone());
         }
-        // Each round starts a stage or takes in a commit: bounded by the campaign.
-        loop {
-            let started = self.start_planned(store).await?;
-            let committed = self.read_commits(store).await?;
-            if started + committed == 0 {
-                return Ok(());
-            }
-        }
+        let id = self.campaign.id();
+        progress::look(store, &id, &mut self.graph, By::Reader).await.map(drop)
     }
 
     /// Whether a stage cannot go on, or a task that failed has been put back to
@@ -95,57 +78,5 @@ impl Look {
             }
         }
         Ok(false)
-    }
-
-    async fn start_planned(&mut self, store: &Store) -> Result<usize, StoreError> {
-        let mut started = 0;
-        for stage in self.graph.ready() {
-            let own = match self.graph.plan(stage) {
-                Ok(plan) => plan,
-                Err(error) => {
-                    self.graph.fail(stage, error.to_string());
-                    continue;
-                }
-            };
-            let path = Layout::new(&self.campaign.id()).plan(stage, &own.inputs);
-            let Some(plan) = store.get_json::<StagePlan>(&path).await? else { continue };
-            if plan.inputs != own.inputs || plan.sources != own.sources {
-                let reason = format!("{path}: the stored plan was made from other inputs");
-                self.graph.fail(stage, reason);
-                continue;
-            }
-            self.graph.start(plan);
-            started += 1;
-        }
-        Ok(started)
-    }
-
-    async fn read_commits(&mut self, store: &Store) -> Result<usize, StoreError> {
-        let running: Vec<Stage> = self.graph.running().map(|(stage, _)| stage).collect();
-        let layout = &Layout::new(&self.campaign.id());
-        let mut found = 0;
-        for stage in running {
-            let entries = store.list(&layout.commits(stage)).await?;
-            let written: BTreeMap<String, SystemTime> =
-                entries.into_iter().map(|entry| (entry.path, entry.modified)).collect();
-            let awaited = self.graph.running().filter(|(of, _)| *of == stage);
-            let awaited = awaited.flat_map(|(_, running)| running.awaited());
-            let paths = awaited.map(|(shard, task)| layout.commit(stage, shard, &task));
-            let there = paths.filter(|path| written.contains_key(path)).collect();
-            for record in commit::read_records(store, there).await? {
-                self.graph.commit(record);
-                found += 1;
-            }
-            let known = self.graph.failed(stage);
-            for failure in failures::list_but(store, &self.campaign.id(), stage, &known).await? {
-                // Committed all the same by another attempt, since the listing above.
-                let commit = layout.commit(stage, failure.shard, &failure.task);
-                if !store.exists(&commit).await? {
-                    found += usize::from(self.graph.give_up(failure));
-                }
-            }
-            self.written.insert(stage, written.into_values().collect());
-        }
-        Ok(found)
     }
 }

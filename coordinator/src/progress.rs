@@ -7,38 +7,30 @@ use outshine_schemas::ids::{CampaignId, TaskId};
 use outshine_schemas::outcome::StagePlan;
 use outshine_schemas::task::{Shard, Stage, Task};
 use outshine_store::layout::Layout;
-use outshine_store::{Store, StoreError, commit};
+use outshine_store::{Entry, Store, StoreError, commit};
 use std::collections::BTreeSet;
+use std::time::SystemTime;
 
 /// Records taken in before tasks are published again: a campaign of a million
 /// tasks that is resumed gets its next ones before all of these are read.
 const READ_AT_A_TIME: usize = 4096;
 
-/// Which tasks' commits are looked for.
+/// Who looks at a campaign.
 #[derive(Clone, Copy, Debug)]
-pub enum Look<'a> {
-    /// Those of all tasks.
-    Everywhere,
-    /// Those of these tasks, and of all tasks of a stage that becomes ready.
-    /// Another coordinator's commits of others are found once these are told.
-    At(&'a [Task]),
+pub enum By<'a> {
+    /// Who runs it and has published these tasks: stores the plans of stages
+    /// that become ready, and looks for the commits of these tasks and of all of
+    /// a stage that has become ready. Another coordinator's commits of others are
+    /// found once these are told.
+    Runner(&'a [Task]),
+    /// Who only reads: looks everywhere and writes nothing. A stage whose plan
+    /// nobody has stored stays unplanned.
+    Reader,
 }
 
-/// Takes in everything that the store has of the campaign.
-///
-/// # Errors
-/// When the store does not answer.
-pub async fn refresh(
-    store: &Store,
-    campaign: &CampaignId,
-    graph: &mut StageGraph,
-) -> Result<usize, StoreError> {
-    look(store, campaign, graph, Look::Everywhere).await
-}
-
-/// Fixes the plans of stages that have become ready, and takes in new commits
-/// and failures. Goes on as long as that makes stages ready, so that a finished
-/// campaign is seen at once. Returns the number of tasks that have ended.
+/// Starts stages that have become ready, and takes in new commits and failures.
+/// Goes on as long as that makes stages ready, so that a finished campaign is
+/// seen at once. Returns the number of tasks that have ended.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -46,21 +38,21 @@ pub async fn look(
     store: &Store,
     campaign: &CampaignId,
     graph: &mut StageGraph,
-    look: Look<'_>,
+    by: By<'_>,
 ) -> Result<usize, StoreError> {
     let mut all = 0;
     let mut started = BTreeSet::new();
     // Each round completes a stage or a training span: bounded by the campaign.
     loop {
-        let planned = fix_plans(store, campaign, graph).await?;
+        let planned = start_ready(store, campaign, graph, by).await?;
         started.extend(&planned);
-        let ended = read_ended(store, campaign, graph, look, &started).await?;
+        let ended = read_ended(store, campaign, graph, by, &started).await?;
         all += ended;
-        let again = match look {
-            Look::Everywhere => planned.len() + ended > 0,
+        let again = match by {
+            By::Reader => planned.len() + ended > 0,
             // Tasks are to be published: only what is there already is gone through.
-            Look::At(_) if graph.has_unread() => false,
-            Look::At(_) => !graph.ready().is_empty() || (ended > 0 && !started.is_empty()),
+            By::Runner(_) if graph.has_unread() => false,
+            By::Runner(_) => !graph.ready().is_empty() || (ended > 0 && !started.is_empty()),
         };
         if !again {
             return Ok(all);
@@ -68,10 +60,11 @@ pub async fn look(
     }
 }
 
-async fn fix_plans(
+async fn start_ready(
     store: &Store,
     campaign: &CampaignId,
     graph: &mut StageGraph,
+    by: By<'_>,
 ) -> Result<Vec<Stage>, StoreError> {
     let mut started = Vec::new();
     for stage in graph.ready() {
@@ -85,6 +78,7 @@ async fn fix_plans(
         let path = Layout::new(campaign).plan(stage, &own.inputs);
         let stored = match store.get_opt(&path).await? {
             Some(stored) => stored,
+            None if matches!(by, By::Reader) => continue,
             None => {
                 let text = serde_json::to_vec_pretty(&own).unwrap_or_default();
                 outshine_fault::point(outshine_fault::BEFORE_PLAN);
@@ -113,15 +107,15 @@ async fn read_ended(
     store: &Store,
     campaign: &CampaignId,
     graph: &mut StageGraph,
-    look: Look<'_>,
+    by: By<'_>,
     started: &BTreeSet<Stage>,
 ) -> Result<usize, StoreError> {
     let layout = Layout::new(campaign);
     let running: Vec<Stage> = graph.running().map(|(stage, _)| stage).collect();
     let mut found = 0;
     for stage in running {
-        match look {
-            Look::At(tasks) if !started.contains(&stage) => {
+        match by {
+            By::Runner(tasks) if !started.contains(&stage) => {
                 see_some(store, &layout, graph, stage, tasks).await?;
             }
             _ => see_all(store, &layout, graph, stage).await?,
@@ -159,9 +153,9 @@ async fn see_all(
     if !running.unread.is_empty() {
         return Ok(());
     }
-    let paths = commit::list_committed(store, layout, stage, None).await?;
-    let there = |(shard, id): &(Shard, TaskId)| is_among(&paths, layout, stage, *shard, id);
-    let seen: Vec<Shard> = running.awaited().filter(there).map(|(shard, _)| shard).collect();
+    let entries = commit::list_committed(store, layout, stage, None).await?;
+    let there = |(shard, id)| find(&entries, layout, stage, shard, &id);
+    let seen: Vec<_> = running.awaited().filter_map(there).collect();
     graph.see(stage, &seen);
     Ok(())
 }
@@ -183,14 +177,23 @@ async fn see_some(
         return Ok(());
     }
     let groups: BTreeSet<u64> = asked.iter().map(|(shard, _)| shard.group()).collect();
-    let paths = commit::list_committed(store, layout, stage, Some(&groups)).await?;
-    let there = |(shard, id): &&(Shard, TaskId)| is_among(&paths, layout, stage, *shard, id);
-    let seen: Vec<Shard> = asked.iter().filter(there).map(|(shard, _)| *shard).collect();
+    let entries = commit::list_committed(store, layout, stage, Some(&groups)).await?;
+    let there = |(shard, id): &(Shard, TaskId)| find(&entries, layout, stage, *shard, id);
+    let seen: Vec<_> = asked.iter().filter_map(there).collect();
     graph.see(stage, &seen);
     Ok(())
 }
 
-/// Whether the commit of a task is among `paths`, which are sorted.
-fn is_among(paths: &[String], layout: &Layout, stage: Stage, shard: Shard, id: &TaskId) -> bool {
-    paths.binary_search(&layout.commit(stage, shard, id)).is_ok()
+/// When the commit of a task was written, if it is among `entries`, which are
+/// sorted.
+fn find(
+    entries: &[Entry],
+    layout: &Layout,
+    stage: Stage,
+    shard: Shard,
+    id: &TaskId,
+) -> Option<(Shard, SystemTime)> {
+    let path = layout.commit(stage, shard, id);
+    let at = entries.binary_search_by(|entry| entry.path.as_str().cmp(&path)).ok()?;
+    Some((shard, entries[at].modified))
 }

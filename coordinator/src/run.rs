@@ -1,7 +1,7 @@
 //! Running a campaign, which is the same as resuming it.
 
 use crate::dispatch::{Dispatch, DispatchError};
-use crate::progress::{self, Look};
+use crate::progress::{self, By};
 use crate::stage_graph::StageGraph;
 use crate::view::View;
 use outshine_broker::{BrokerError, TaskQueue};
@@ -84,8 +84,8 @@ pub async fn run(
             dispatches.iter().flat_map(|(_, dispatch)| dispatch.published()).collect();
         let here: Vec<&Task> = published.iter().filter(|task| view.sees(&task.id)).collect();
         let step = async {
-            let at = Look::At(&published);
-            if progress::look(store, &id, &mut graph, at).await? > 0 {
+            let by = By::Runner(&published);
+            if progress::look(store, &id, &mut graph, by).await? > 0 {
                 dispatches.iter_mut().for_each(|(_, dispatch)| dispatch.progressed());
             }
             if graph.failure().is_none() {

@@ -8,7 +8,7 @@ use outshine_schemas::ids::TaskId;
 use outshine_schemas::outcome::{CommitRecord, FailureRecord, StagePlan};
 use outshine_schemas::task::{Shard, Stage, Task};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Waits for earlier stages.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub struct Running {
     pub done: Vec<CommitRecord>,
     /// Tasks that failed and that the stage goes on without.
     pub failed: BTreeMap<Shard, FailureRecord>,
+    /// When the commits that were seen were written, by the store's clock.
+    pub written: BTreeMap<Shard, SystemTime>,
     /// Seconds that the slowest of `done` took; asked for at every look.
     slowest: Option<f64>,
     /// What its pending tasks have in common.
@@ -235,10 +237,17 @@ impl StageGraph {
     /// Starts a ready stage by its fixed plan, with the commits found already.
     pub fn start(&mut self, plan: StagePlan) {
         let stage = plan.stage;
-        let (pending, unread, failed) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
         let of = TaskOf::new(&self.campaign, &plan, None);
-        let running =
-            Running { plan, pending, unread, done: Vec::new(), failed, slowest: None, of };
+        let running = Running {
+            plan,
+            pending: BTreeSet::new(),
+            unread: BTreeSet::new(),
+            done: Vec::new(),
+            failed: BTreeMap::new(),
+            written: BTreeMap::new(),
+            slowest: None,
+            of,
+        };
         self.states.insert(stage, State::Running(running));
         self.refresh(stage);
     }
@@ -261,14 +270,16 @@ impl StageGraph {
         }
     }
 
-    /// The commits of these shards of a running stage were seen: their tasks
-    /// are not pending any more, but the stage waits until they are taken in.
-    pub fn see(&mut self, stage: Stage, shards: &[Shard]) {
+    /// The commits of these shards of a running stage were seen, written at these
+    /// times: their tasks are not pending any more, but the stage waits until they
+    /// are taken in.
+    pub fn see(&mut self, stage: Stage, commits: &[(Shard, SystemTime)]) {
         let Some(State::Running(running)) = self.states.get_mut(&stage) else { return };
-        for &shard in shards {
+        for &(shard, written) in commits {
             let failed = running.failed.remove(&shard).is_some();
             if running.pending.remove(&shard) || failed {
                 running.unread.insert(shard);
+                running.written.insert(shard, written);
             }
         }
     }
@@ -279,6 +290,7 @@ impl StageGraph {
         if let Some(State::Running(running)) = self.states.get_mut(&stage)
             && running.unread.remove(&shard)
         {
+            running.written.remove(&shard);
             running.pending.insert(shard);
         }
     }
@@ -479,6 +491,7 @@ mod tests {
             error: "broken".to_owned(),
             attempts: 1,
             worker: String::new(),
+            log: Vec::new(),
         }
     }
 
@@ -533,11 +546,12 @@ mod tests {
     fn a_commit_that_was_seen_is_waited_for_until_it_is_taken_in() {
         let mut graph = graph(1);
         let tasks = fitting(&mut graph);
-        let shards: Vec<Shard> = tasks.iter().map(|task| task.shard).collect();
-        graph.see(Stage::Fit, &shards);
+        let at = SystemTime::UNIX_EPOCH;
+        let seen: Vec<_> = tasks.iter().map(|task| (task.shard, at)).collect();
+        graph.see(Stage::Fit, &seen);
         assert_eq!((graph.pending().count(), graph.has_unread()), (0, true));
         assert!(graph.ended(Stage::Fit).is_none() && awaited(&graph).is_empty());
-        graph.lose(Stage::Fit, shards[0]);
+        graph.lose(Stage::Fit, tasks[0].shard);
         assert_eq!(graph.pending().collect::<Vec<_>>(), tasks[..1]);
         tasks.iter().for_each(|task| graph.commit(done(task)));
         assert_eq!(graph.commits(Stage::Fit).len(), 3);

@@ -136,8 +136,7 @@ impl Status {
     ) -> Self {
         let campaign = &look.campaign().campaign;
         let states = look.graph().states();
-        let stages =
-            states.map(|(s, state)| stage(campaign, s, state, look.written(s), now)).collect();
+        let stages = states.map(|(s, state)| stage(campaign, s, state, now)).collect();
         let failures = failed(look)
             .into_iter()
             .map(|record| FailureStatus {
@@ -154,19 +153,23 @@ impl Status {
         }
     }
 
-    /// As one JSON object.
+    /// As one JSON object; with the `logs` of failed tasks, or without.
     #[must_use]
-    pub fn json(&self) -> Value {
+    pub fn json(&self, logs: bool) -> Value {
         let stages: Vec<Value> = self.stages.iter().map(stage_json).collect();
         let failures: Vec<Value> = self
             .failures
             .iter()
             .map(|f| {
-                json!({
+                let mut failure = json!({
                     "task": f.record.task.as_str(), "stage": f.record.stage.name(),
                     "shard": f.record.shard.to_string(), "attempts": f.record.attempts,
                     "worker": f.record.worker, "error": f.record.error, "galaxies": f.galaxies,
-                })
+                });
+                if logs {
+                    failure["log"] = json!(f.record.log);
+                }
+                failure
             })
             .collect();
         let queues: Vec<Value> = self
@@ -184,9 +187,9 @@ impl Status {
         self.stages.iter().map(|stage| stage.task_seconds).sum()
     }
 
-    /// As text, a line per stage.
+    /// As text, a line per stage; with the `logs` of failed tasks, or without.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn text(&self, logs: bool) -> String {
         let mut out = format!("campaign {}\n", self.campaign);
         let _ = writeln!(
             out,
@@ -216,6 +219,9 @@ impl Status {
             if !failure.galaxies.is_empty() {
                 let _ = writeln!(out, "        touches {}", list(&failure.galaxies));
             }
+            if logs {
+                out.push_str(&failures::log_text(&failure.record));
+            }
         }
         if self.failures.len() > LISTED {
             let _ = writeln!(out, "failed: and {} more: --json", self.failures.len() - LISTED);
@@ -231,29 +237,20 @@ fn list(galaxies: &[i64]) -> String {
     format!("galaxies {}{more}", names.join(", "))
 }
 
-fn stage(
-    campaign: &Campaign,
-    stage: Stage,
-    state: &State,
-    written: &[SystemTime],
-    now: SystemTime,
-) -> StageStatus {
-    let TaskCounts { mut done, pending, failed } = state.counts();
+fn stage(campaign: &Campaign, stage: Stage, state: &State, now: SystemTime) -> StageStatus {
+    let TaskCounts { done, pending, failed } = state.counts();
     let place = match state {
         State::Blocked(_) => Place::Blocked,
         State::Ready(_) => Place::Ready,
         State::Running(_) => Place::Running,
         State::Complete(_) => Place::Complete,
-        State::Failed(failed) => {
-            if failed.left.is_none() {
-                // It failed before it was known what it has; the listing is left.
-                done = written.len();
-            }
-            Place::Failed(failed.reason.clone())
-        }
+        State::Failed(failed) => Place::Failed(failed.reason.clone()),
     };
     let task_seconds = seconds(state.commits());
-    let rate = if place == Place::Running { rate_per_minute(written, now) } else { None };
+    let rate = match state {
+        State::Running(running) => rate_per_minute(running.written.values(), now),
+        _ => None,
+    };
     let eta = match state {
         State::Running(running) if stage == Stage::Train => training_left(campaign, &running.done),
         _ => rate.filter(|&rate| rate > 0.0).map(|rate| 60.0 * pending as f64 / rate),
@@ -281,10 +278,13 @@ fn training_left(campaign: &Campaign, done: &[CommitRecord]) -> Option<f64> {
 
 /// Commits per minute over the last minutes, or since the first commit where
 /// that is later.
-fn rate_per_minute(written: &[SystemTime], now: SystemTime) -> Option<f64> {
+fn rate_per_minute<'a>(
+    written: impl Iterator<Item = &'a SystemTime> + Clone,
+    now: SystemTime,
+) -> Option<f64> {
     let age = |time: &SystemTime| now.duration_since(*time).unwrap_or_default();
-    let oldest = written.iter().map(age).max()?;
-    let recent = written.iter().filter(|time| age(time) <= WINDOW).count();
+    let oldest = written.clone().map(age).max()?;
+    let recent = written.filter(|time| age(time) <= WINDOW).count();
     if oldest > WINDOW {
         return Some(60.0 * recent as f64 / WINDOW.as_secs_f64());
     }
@@ -343,17 +343,18 @@ mod tests {
     #[test]
     fn the_rate_is_that_of_the_last_minutes() {
         let now = at(&[10_000])[0];
-        assert_eq!(rate_per_minute(&[], now), None);
-        assert_eq!(rate_per_minute(&at(&[9_990]), now), None, "one commit is no rate");
+        let rate = |written: &[u64]| rate_per_minute(at(written).iter(), now);
+        assert_eq!(rate(&[]), None);
+        assert_eq!(rate(&[9_990]), None, "one commit is no rate");
         // Three in the minute after the first.
-        assert_eq!(rate_per_minute(&at(&[9_940, 9_950, 9_970, 9_999]), now), Some(3.0));
+        assert_eq!(rate(&[9_940, 9_950, 9_970, 9_999]), Some(3.0));
         // Of a long stage, the last five minutes count: ten commits, not the thousand before.
         let mut long: Vec<u64> = (0..1000).collect();
         long.extend(9_800..9_810);
-        assert_eq!(rate_per_minute(&at(&long), now), Some(2.0));
+        assert_eq!(rate(&long), Some(2.0));
         // A stage that stands still has no rate.
-        assert_eq!(rate_per_minute(&at(&[1, 2, 3]), now), Some(0.0));
+        assert_eq!(rate(&[1, 2, 3]), Some(0.0));
         // A store whose clock runs ahead does no harm.
-        assert_eq!(rate_per_minute(&at(&[10_005, 10_006]), now), None);
+        assert_eq!(rate(&[10_005, 10_006]), None);
     }
 }

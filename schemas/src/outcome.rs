@@ -106,6 +106,9 @@ pub struct FailureRecord {
     pub attempts: u32,
     /// The worker that gave up.
     pub worker: String,
+    /// The last lines that it logged of the task, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<String>,
 }
 
 /// Left by a worker, once for a delivery, before it tries a task that was lost

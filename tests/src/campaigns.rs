@@ -3,11 +3,12 @@
 use anyhow::Context;
 use bytes::Bytes;
 use outshine_broker::{MemoryQueue, TaskQueue};
+use outshine_coordinator::export;
 use outshine_coordinator::prepare::prepare;
+use outshine_coordinator::progress::{self, By};
 use outshine_coordinator::run::{Pace, RunError, run};
 use outshine_coordinator::stage_graph::StageGraph;
 use outshine_coordinator::view::Silent;
-use outshine_coordinator::{export, progress};
 use outshine_schemas::campaign::{Campaign, ResolvedCampaign};
 use outshine_schemas::task::{Class, Stage};
 use outshine_store::Store;
@@ -248,7 +249,7 @@ pub async fn products(
 /// When the store does not answer.
 pub async fn look(store: &Store, campaign: &ResolvedCampaign) -> anyhow::Result<StageGraph> {
     let mut graph = StageGraph::new(campaign.clone());
-    progress::refresh(store, &campaign.id(), &mut graph).await?;
+    progress::look(store, &campaign.id(), &mut graph, By::Reader).await?;
     Ok(graph)
 }
 

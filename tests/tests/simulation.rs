@@ -76,7 +76,7 @@ fn a_compaction_that_deletes_commits_is_found() -> anyhow::Result<()> {
 #[test]
 fn a_swallowed_error_of_the_store_is_found() -> anyhow::Result<()> {
     // Which put fails first decides how it shows.
-    let ways = ["acked before its commit", "no file", "is not in the store"];
+    let ways = ["acked before its commit", "no file", "is not in the store", "dead letter"];
     finds(Sabotage::SwallowedError, &ways)
 }
 
@@ -88,4 +88,14 @@ fn readers_of_uncommitted_files_are_found() -> anyhow::Result<()> {
 #[test]
 fn publishing_without_a_window_is_found() -> anyhow::Result<()> {
     finds(Sabotage::NoWindow, &["waited in one queue"])
+}
+
+#[test]
+fn publishing_again_and_again_is_found() -> anyhow::Result<()> {
+    finds(Sabotage::PublishesAgain, &["publications of"])
+}
+
+#[test]
+fn losses_that_are_not_written_down_are_found() -> anyhow::Result<()> {
+    finds(Sabotage::ForgetsLosses, &["not complete"])
 }

@@ -46,7 +46,7 @@ async fn one_look_after_the_other_sees_a_campaign_grow_and_writes_nothing() -> a
     // A run would plan these two: a look does not.
     let places: Vec<&Place> = status.stages.iter().map(|s| &s.place).collect();
     assert_eq!(&places[..3], [&Place::Ready, &Place::Ready, &Place::Blocked]);
-    assert!(status.text().contains("can start"), "{}", status.text());
+    assert!(status.text(false).contains("can start"), "{}", status.text(false));
     assert_eq!(objects(&store).await?.len(), 1);
 
     let part = run_until(&store, tiny(&[])?, 2, Stage::Simulate).await?.graph()?;
@@ -59,11 +59,11 @@ async fn one_look_after_the_other_sees_a_campaign_grow_and_writes_nothing() -> a
     assert!(!status.complete);
 
     // One span of training is done: that tells how long the others take at most.
-    let layout = Layout::new(&given.id());
-    let kernel = Arc::new(Stuck(Stages::default()));
+    let spans = Layout::new(&given.id()).commits(Stage::Train);
+    let kernel = Arc::new(Stuck { science: Stages::default(), stage: Stage::Train });
     tokio::select! {
         ended = run_with(&store, tiny(&[])?, kernel) => anyhow::bail!("{:?}", ended?.result),
-        seen = wait_for(&store, layout.commits(Stage::Train)) => seen?,
+        seen = wait_for(&store, &spans, 1) => seen?,
     }
     let status = see(&store, &mut look).await?;
     let train = &status.stages[Stage::Train as usize];
@@ -74,7 +74,7 @@ async fn one_look_after_the_other_sees_a_campaign_grow_and_writes_nothing() -> a
     assert!(objects(&store).await?.len() > before.len());
     let end = objects(&store).await?;
     let status = see(&store, &mut look).await?;
-    assert!(status.complete, "{}", status.text());
+    assert!(status.complete, "{}", status.text(false));
     for stage in &status.stages {
         let commits = graph.commits(stage.stage);
         assert_eq!((stage.done, stage.pending(), stage.failed), (commits.len(), 0, 0));
@@ -86,22 +86,26 @@ async fn one_look_after_the_other_sees_a_campaign_grow_and_writes_nothing() -> a
     Ok(())
 }
 
-/// The science, but for training, which hangs in its second span.
-struct Stuck(Stages);
+/// The science, but for one stage, which hangs: training in its second span.
+struct Stuck {
+    science: Stages,
+    stage: Stage,
+}
 
 #[async_trait]
 impl Kernel for Stuck {
     async fn run(&self, assignment: Assignment) -> Result<Outcome, StageError> {
-        if assignment.task.stage == Stage::Train && assignment.task.shard.start > 0 {
+        let is_first = assignment.task.shard.start == 0 && self.stage == Stage::Train;
+        if assignment.task.stage == self.stage && !is_first {
             std::future::pending::<()>().await;
         }
-        self.0.run(assignment).await
+        self.science.run(assignment).await
     }
 }
 
-/// Waits for an object below a folder.
-async fn wait_for(store: &Store, folder: String) -> anyhow::Result<()> {
-    while store.list(&folder).await?.is_empty() {
+/// Waits for so many objects below a folder.
+async fn wait_for(store: &Store, folder: &str, count: usize) -> anyhow::Result<()> {
+    while store.list(folder).await?.len() < count {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     Ok(())
@@ -124,16 +128,29 @@ async fn failed_tasks_are_listed_with_the_galaxies_that_they_touch() -> anyhow::
     let fit = graph.commits(Stage::Fit);
     assert!(fit.iter().all(|commit| commit.shard.start != 1));
     assert_eq!(status.failures[0].galaxies, [2]);
-    let text = status.text();
+    let text = status.text(false);
     assert!(text.contains("a bad pixel of the test") && text.contains("galaxies 2"), "{text}");
-    let json = status.json();
+    let json = status.json(false);
     assert_eq!(json["failures"][0]["galaxies"], serde_json::json!([2]));
 
-    // Put back to work and done, nothing of it is left, for an old look neither.
+    // Put back to work, galaxies are summed again: what was summed before is no
+    // part of the rate.
     failures::forget(&store, &campaign.id()).await?;
+    let kernel = Arc::new(Stuck { science: Stages::default(), stage: Stage::Reduce });
+    let plan = Layout::new(&campaign.id()).plans();
+    let plans = store.list(&plan).await?.len();
+    tokio::select! {
+        ended = run_with(&store, tiny(&settings)?, kernel) => anyhow::bail!("{:?}", ended?.result),
+        seen = wait_for(&store, &plan, plans + 1) => seen?,
+    }
+    let reduce = &see(&store, &mut look).await?.stages[Stage::Reduce as usize];
+    assert_eq!((&reduce.place, reduce.done), (&Place::Running, 0));
+    assert_eq!((reduce.rate_per_minute, reduce.eta_seconds), (None, None));
+
+    // Done, nothing of it is left, for an old look neither.
     run_here(&store, tiny(&settings)?, 2).await?.graph()?;
     let status = see(&store, &mut look).await?;
-    assert!(status.complete && status.failures.is_empty(), "{}", status.text());
+    assert!(status.complete && status.failures.is_empty(), "{}", status.text(false));
     Ok(())
 }
 
@@ -143,9 +160,15 @@ async fn the_command_reads_alone_and_says_what_is_not_there() -> anyhow::Result<
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (toml, store) = (path("tiny.toml"), path("store"));
     std::fs::write(&toml, TINY)?;
-    let error = outshine_error(&["status", &toml, "--store", &store], &[])?;
-    assert!(error.contains("is not in the store") && error.contains("run it first"), "{error}");
-    assert!(!folder.path().join("store").exists(), "a look made a folder");
+    let export = ["catalogue", "export", &toml, "--to", &path("out"), "--store", &store];
+    for command in ["status", "verify", "gc", "retry", "catalogue"] {
+        let plain = [command, toml.as_str(), "--store", &store];
+        let arguments = if command == "catalogue" { &export[..] } else { &plain[..] };
+        let error = outshine_error(arguments, &[])?;
+        let named = error.contains(&format!("there is no folder {store}"));
+        assert!(named && error.contains("give its --store"), "{command}: {error}");
+        assert!(!folder.path().join("store").exists(), "{command} made a folder");
+    }
 
     outshine_ok(&["run", &toml, "--store", &store, "--until", "simulate", "--workers", "2"], &[])?;
     let before = files(folder.path())?;
@@ -157,6 +180,14 @@ async fn the_command_reads_alone_and_says_what_is_not_there() -> anyhow::Result<
     assert_eq!(json["stages"][1]["done"], 4);
     assert_eq!(json["complete"], false);
     assert_eq!(files(folder.path())?, before, "a look wrote something");
+
+    // A stage that could be planned stays unplanned.
+    let id = json["campaign"].as_str().context("a name")?;
+    std::fs::remove_file(format!("{store}/campaigns/{id}/plan/train.json"))?;
+    let before = files(folder.path())?;
+    let error = outshine_error(&export, &[])?;
+    assert!(error.contains("is not complete"), "{error}");
+    assert_eq!(files(folder.path())?, before, "an export wrote something");
 
     // Another campaign of the same name is not this one.
     let error = outshine_error(&["status", &toml, "--store", &store, "--set", "seed=8"], &[])?;

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use outshine_broker::TaskQueue;
 use outshine_coordinator::prepare::prepare;
-use outshine_coordinator::progress;
+use outshine_coordinator::progress::{self, By};
 use outshine_coordinator::stage_graph::StageGraph;
 use outshine_schemas::codec;
 use outshine_schemas::task::{Class, Stage};
@@ -36,7 +36,7 @@ async fn a_second_message_waits_for_the_first() -> anyhow::Result<()> {
     let store = outshine_store::open("memory:").await?;
     let campaign = prepare(&store, tiny(&[])?).await?;
     let mut graph = StageGraph::new(campaign.clone());
-    progress::refresh(&store, &campaign.id(), &mut graph).await?;
+    progress::look(&store, &campaign.id(), &mut graph, By::Runner(&[])).await?;
     let task = graph.pending().find(|t| t.stage == Stage::Simulate);
     let task = task.expect("a simulation");
     let message = bytes::Bytes::from(codec::encode(&task)?);

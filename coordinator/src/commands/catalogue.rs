@@ -54,7 +54,9 @@ pub async fn main(command: Command) -> anyhow::Result<()> {
         // It may have a password: it is not repeated.
         anyhow::bail!("--to is neither a folder nor a URL that starts with postgres://");
     }
-    let (store, campaign, graph) = place.look().await?;
+    let (store, mut look) = place.look().await?;
+    look.refresh(&store).await?;
+    let (campaign, graph) = (look.campaign(), look.graph());
     anyhow::ensure!(
         graph.complete(Stage::Catalogue),
         "campaign {} is not complete: run it first",
@@ -62,12 +64,12 @@ pub async fn main(command: Command) -> anyhow::Result<()> {
     );
     if let Some(target) = target {
         let survey = survey.survey.as_deref();
-        let loaded = database::load(&store, &campaign, &graph, &target, survey).await?;
+        let loaded = database::load(&store, campaign, graph, &target, survey).await?;
         println!("{}", database::text(&target, &loaded));
         return Ok(());
     }
     let formats = format.unwrap_or(Format::ALL.to_vec());
-    let count = export::export(&store, &graph, Path::new(&to), &formats).await?;
+    let count = export::export(&store, graph, Path::new(&to), &formats).await?;
     println!("{count} files in {to}");
     Ok(())
 }

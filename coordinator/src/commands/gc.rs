@@ -38,9 +38,8 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
     println!("campaign {}", campaign.id());
     anyhow::ensure!(
         store.exists(&Layout::new(&campaign.id()).campaign()).await?,
-        "campaign {} is not in the store {}, or its record is lost: see `outshine verify`",
-        campaign.id(),
-        arguments.place.store
+        "{}; if its record is lost, see `outshine verify`",
+        arguments.place.absent(&campaign)
     );
     let rubbish = gc::find(&store, &campaign, arguments.older_than).await?;
     let word = if arguments.dry_run { "would remove" } else { "removed" };

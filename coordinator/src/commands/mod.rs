@@ -12,10 +12,10 @@ pub mod science;
 pub mod status;
 pub mod verify;
 
+use anyhow::Context;
 use bytes::Bytes;
 use clap::Args;
-use outshine_coordinator::progress;
-use outshine_coordinator::stage_graph::StageGraph;
+use outshine_coordinator::look::Look;
 use outshine_schemas::campaign::{Campaign, ResolvedCampaign};
 use outshine_store::Store;
 use std::path::PathBuf;
@@ -52,32 +52,38 @@ impl Place {
         Ok(campaign)
     }
 
-    /// Opens the store and finds the campaign in it; writes nothing.
-    pub async fn find(&self) -> anyhow::Result<(Store, ResolvedCampaign)> {
-        let campaign = Campaign::load(&self.campaign, &self.settings)?;
-        let store = outshine_store::open(&self.store).await?;
-        let (campaign, _) = outshine_coordinator::prepare::resolve(campaign).await?;
-        Ok((store, campaign))
-    }
-
-    /// As [`Place::find`], with the campaign's inputs; makes no folder where
-    /// there is none, and then has no store.
+    /// The campaign, its inputs, and the store if there is one: makes no folder
+    /// and writes nothing.
     pub async fn peek(&self) -> anyhow::Result<(Option<Store>, ResolvedCampaign, Vec<Bytes>)> {
         let campaign = Campaign::load(&self.campaign, &self.settings)?;
         let (campaign, inputs) = outshine_coordinator::prepare::resolve(campaign).await?;
-        let is_folder = !self.store.contains(':');
-        if is_folder && !std::path::Path::new(&self.store).exists() {
-            return Ok((None, campaign, inputs));
-        }
-        Ok((Some(outshine_store::open(&self.store).await?), campaign, inputs))
+        Ok((outshine_store::open_existing(&self.store).await?, campaign, inputs))
     }
 
-    /// As [`Place::open`], with all that is known of the campaign's progress.
-    pub async fn look(&self) -> anyhow::Result<(Store, ResolvedCampaign, StageGraph)> {
-        let (store, campaign) = self.open().await?;
-        let mut graph = StageGraph::new(campaign.clone());
-        progress::refresh(&store, &campaign.id(), &mut graph).await?;
-        Ok((store, campaign, graph))
+    /// As [`Place::peek`], of a store that is there.
+    pub async fn find(&self) -> anyhow::Result<(Store, ResolvedCampaign)> {
+        let (store, campaign, _) = self.peek().await?;
+        let store = store.with_context(|| {
+            let (store, id) = (&self.store, campaign.id());
+            format!("there is no folder {store}: run campaign {id} first, or give its --store")
+        })?;
+        Ok((store, campaign))
+    }
+
+    /// As [`Place::find`], of a campaign that is there.
+    pub async fn look(&self) -> anyhow::Result<(Store, Look)> {
+        let (store, campaign) = self.find().await?;
+        let look = Look::find(&store, &campaign).await?;
+        Ok((store, look.with_context(|| self.absent(&campaign))?))
+    }
+
+    /// What to do about a campaign that the store does not have.
+    pub fn absent(&self, campaign: &ResolvedCampaign) -> String {
+        format!(
+            "campaign {} is not in the store {}: run it first, or give its --store and --set",
+            campaign.id(),
+            self.store
+        )
     }
 }
 

@@ -32,19 +32,13 @@ pub struct Arguments {
     /// Prints one JSON object instead of text; with --watch one line per look.
     #[arg(long)]
     json: bool,
+    /// Shows the last lines that each failed task logged.
+    #[arg(long)]
+    logs: bool,
 }
 
 pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
-    let (store, campaign, _) = arguments.place.peek().await?;
-    let absent = || {
-        format!(
-            "campaign {} is not in the store {}: run it first, or give its --store and --set",
-            campaign.id(),
-            arguments.place.store
-        )
-    };
-    let store = store.with_context(absent)?;
-    let mut look = Look::find(&store, &campaign).await?.with_context(absent)?;
+    let (store, mut look) = arguments.place.look().await?;
     let queue = match arguments.queue.as_deref() {
         // A run on one machine keeps its queue to itself.
         None => None,
@@ -57,8 +51,8 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
     loop {
         let status = see(&store, &mut look, queue.as_ref()).await?;
         let text = match arguments.json {
-            true => format!("{}\n", status.json()),
-            false => status.text(),
+            true => format!("{}\n", status.json(arguments.logs)),
+            false => status.text(arguments.logs),
         };
         let clear = if redraw { CLEAR } else { "" };
         print!("{clear}{text}");

@@ -46,12 +46,7 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
         );
     };
     let report = verify::verify(&store, &campaign, &mut show).await?;
-    ensure!(
-        !report.empty,
-        "campaign {} is not in the store {}: run it first, or give its --store and --set",
-        campaign.id(),
-        arguments.place.store
-    );
+    ensure!(!report.empty, arguments.place.absent(&campaign));
     print(&report.findings, if arguments.all { usize::MAX } else { LINES });
     println!(
         "{} commit records and {} files ({} bytes) were checked; {} planned tasks wait",

@@ -141,6 +141,7 @@ pub fn estimate(known: Known<'_>, machines: Machines) -> Result<Estimate, PlanEr
         trained,
         mock: spec.field.mock.is_some(),
         free: known.counts.free > 0,
+        workers: machines.cores.div_ceil(machines.threads.max(1)),
     };
     let stage = |stage: Stage| {
         let (tasks, at_most) = of(stage);

@@ -39,6 +39,8 @@ pub struct Facts<'a> {
     pub mock: bool,
     /// Whether redshifts are fitted.
     pub free: bool,
+    /// Workers: each reads once what all of its tasks need.
+    pub workers: u64,
 }
 
 impl Facts<'_> {
@@ -55,11 +57,15 @@ impl Facts<'_> {
         let spans = (self.tasks)(Stage::Train);
         // Who reads the model lists the spans of training to find the last one.
         let network = matches!(stage, Stage::Calibrate | Stage::Fit | Stage::Reduce);
-        let worker = if network { tasks } else { self.spans(stage, spans) };
+        let once = tasks.min(self.workers);
+        let worker = if network { once } else { self.spans(stage, spans) };
         Requests {
             put: files + tasks + 1,
             // Whether it is done already, and the record that the coordinator reads.
-            get: tasks * (2 + self.reads(stage)) + self.training(stage) + 2,
+            get: tasks * (2 + self.reads(stage))
+                + once * self.reads_once(stage)
+                + self.training(stage)
+                + 2,
             list: coordinator + worker,
         }
     }
@@ -67,24 +73,39 @@ impl Facts<'_> {
     /// Reads of one task; those of training are in [`Facts::training`].
     fn reads(&self, stage: Stage) -> u64 {
         let tasks = |of| (self.tasks)(of);
-        // Its own plan, then commits of the training and the model's two files.
-        let model = 1 + tasks(Stage::Train) + 2;
         match stage {
             Stage::Field => self.inputs,
-            Stage::Simulate | Stage::Train => 0,
-            Stage::Calibrate => model,
-            // The field's plan, commit and pixels, and limits; truth; galaxies.
-            Stage::Fit => model + 5 + u64::from(self.mock) + u64::from(self.free),
-            // The same with the galaxies, its plan again and that of fit, and the blocks of
-            // its galaxies.
+            Stage::Simulate | Stage::Train | Stage::Calibrate => 0,
+            // The field's commit and pixels; truth; galaxies.
+            Stage::Fit => 2 + u64::from(self.mock) + u64::from(self.free),
+            // The field's commit and galaxies, and the blocks of its own.
             Stage::Reduce => {
                 let overlapping = tasks(Stage::Fit) / tasks(stage).max(1) + 1;
-                model + 7 + 2 * overlapping
+                2 + 2 * overlapping
             }
             Stage::Catalogue => {
-                let truth = if self.mock { 2 + 2 * tasks(Stage::Fit) } else { 0 };
-                3 + 2 * tasks(Stage::Reduce) + truth
+                let truth = if self.mock { 2 * tasks(Stage::Fit) } else { 0 };
+                2 * tasks(Stage::Reduce) + truth
             }
+        }
+    }
+
+    /// Reads of the first task of a stage that a worker does: what the others
+    /// need, too. The model is counted once, of calibrate or of fit.
+    fn reads_once(&self, stage: Stage) -> u64 {
+        // Commits of the training and the model's two files.
+        let model = (self.tasks)(Stage::Train) + 2;
+        match stage {
+            Stage::Field | Stage::Simulate | Stage::Train => 0,
+            // Its plan.
+            Stage::Calibrate => 1 + model,
+            // Its plan, that of the field, and the limits' plan and commit.
+            Stage::Fit if self.workers == 1 => 3,
+            Stage::Fit => 4 + model,
+            // Its plan and that of fit.
+            Stage::Reduce => 2,
+            // Its plan, and that of reduce.
+            Stage::Catalogue => 2,
         }
     }
 

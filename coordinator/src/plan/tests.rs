@@ -70,6 +70,7 @@ fn a_stage_knows_what_it_lacks() {
             error: String::new(),
             attempts: 1,
             worker: String::new(),
+            log: Vec::new(),
         });
         lacking
     };

@@ -5,12 +5,17 @@
 //! [`names`]; without [`http::serve`] nobody listens and counting costs nothing.
 
 pub mod http;
+pub mod lines;
 pub mod names;
 
 use tracing::Subscriber;
-pub use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Registry;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
+
+pub use tracing_subscriber::EnvFilter;
 
 /// Logs to standard error, as text or as one JSON object per line; `RUST_LOG`
 /// overrides `level`.
@@ -20,16 +25,18 @@ pub fn start_logs(json: bool, level: &str) {
 }
 
 /// Logs to `writer`. A JSON object has the fields of a line under `fields`, and
-/// those of the task that it belongs to, if any, under `span`.
+/// those of the task that it belongs to, if any, under `span`. Whatever `filter`
+/// leaves out, the last lines of each task are kept ([`lines::of_task`]).
 pub fn logs<W>(json: bool, filter: EnvFilter, writer: W) -> Box<dyn Subscriber + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let kept = Registry::default().with(lines::Lines.with_filter(LevelFilter::INFO));
+    let logs = tracing_subscriber::fmt::layer().with_writer(writer);
     if json {
-        Box::new(logs.json().with_span_list(false).finish())
+        Box::new(kept.with(logs.json().with_span_list(false).with_filter(filter)))
     } else {
-        Box::new(logs.finish())
+        Box::new(kept.with(logs.with_filter(filter)))
     }
 }
 

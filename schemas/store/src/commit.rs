@@ -15,7 +15,7 @@ use outshine_schemas::outcome::{CommitRecord, Facts, FileRecord};
 use outshine_schemas::task::{Shard, Stage};
 
 use crate::layout::Layout;
-use crate::{PutNew, Store, StoreError, json};
+use crate::{Entry, PutNew, Store, StoreError, json};
 
 /// How many commit records are read at a time.
 const READS_AT_A_TIME: usize = 16;
@@ -197,14 +197,14 @@ pub async fn read_record(store: &Store, path: &str) -> Result<Option<CommitRecor
     }
 }
 
-/// The paths of a stage's commit records, sorted: listings only, no record is
-/// read. Those of some groups of shards, or of all.
+/// A stage's commit records, sorted by path: listings only, no record is read.
+/// Those of some groups of shards, or of all.
 pub async fn list_committed(
     store: &Store,
     layout: &Layout,
     stage: Stage,
     groups: Option<&BTreeSet<u64>>,
-) -> Result<Vec<String>, StoreError> {
+) -> Result<Vec<Entry>, StoreError> {
     let folders: Vec<String> = match groups {
         None => vec![layout.commits(stage)],
         Some(groups) => groups.iter().map(|&group| layout.commit_group(stage, group)).collect(),
@@ -214,7 +214,7 @@ pub async fn list_committed(
         .buffered(READS_AT_A_TIME)
         .try_collect()
         .await?;
-    Ok(entries.into_iter().flatten().map(|entry| entry.path).collect())
+    Ok(entries.into_iter().flatten().collect())
 }
 
 /// The commit records at `paths`, but for those that are not there.

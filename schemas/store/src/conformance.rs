@@ -288,6 +288,7 @@ async fn commits_follow_the_protocol(store: &Store) {
     let found = list_committed(store, &layout, Stage::Fit, None).await.unwrap();
     let path = |c: &CommitRecord| layout.commit(Stage::Fit, c.shard, &c.task);
     let expected: BTreeSet<_> = all.iter().map(path).collect();
+    let found: Vec<String> = found.into_iter().map(|entry| entry.path).collect();
     assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
     let far = draft(5_000_000, 1.0).shard;
     let _ = publish_attempt(store, &layout, "x", draft(far.start, 1.0), Vec::new()).await.unwrap();
@@ -299,7 +300,7 @@ async fn commits_follow_the_protocol(store: &Store) {
         shard,
         &TaskId::derive(&Digest::of(b""), Stage::Fit, shard, &Digest::of(b"")),
     );
-    let read = read_records(store, vec![found[0].clone(), gone]).await.unwrap();
+    let read = read_records(store, vec![found[0].path.clone(), gone]).await.unwrap();
     assert_eq!(read.iter().map(|c| c.shard).collect::<Vec<_>>(), [far]);
 
     store.put(&layout.commit(Stage::Fit, shard, &task), "{\"version\": 99}".into()).await.unwrap();

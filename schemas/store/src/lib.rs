@@ -34,7 +34,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use error::{ErrorClass, StoreError};
-pub use open::{open, open_with_environment};
+pub use open::{open, open_existing, open_with_environment};
 pub use table::Table;
 
 /// What [`Store::put_new`] did.

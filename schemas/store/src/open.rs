@@ -1,7 +1,7 @@
 //! From a URL to a store.
 
 use std::collections::BTreeMap;
-use std::path::Path as FilePath;
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +37,15 @@ pub async fn open(url: &str) -> Result<Store, StoreError> {
     open_with_environment(url, environment).await
 }
 
+/// As [`open`], for who only reads: makes no folder, and gives `None` where there is none.
+pub async fn open_existing(url: &str) -> Result<Option<Store>, StoreError> {
+    let there = match folder_of(url)? {
+        Some(folder) => folder.exists(),
+        None => true,
+    };
+    if there { Ok(Some(open(url).await?)) } else { Ok(None) }
+}
+
 /// As [`open`], with these variables in place of the process's environment.
 pub async fn open_with_environment(
     url: &str,
@@ -48,24 +57,34 @@ pub async fn open_with_environment(
     if let Some(name) = url.strip_prefix("memory:") {
         return Ok(Store::new(shared_memory(name), Path::default(), url));
     }
-    let bad_url = |reason: String| StoreError::BadUrl { url: url.to_owned(), reason };
-    let Some((scheme, _)) = url.split_once("://") else {
-        if url.starts_with("s3:") || url.starts_with("file:") {
-            return Err(bad_url("two slashes are missing after the scheme".to_owned()));
-        }
-        return open_folder(url, FilePath::new(url));
-    };
-    match scheme {
-        "file" => {
-            let parsed = Url::parse(url).map_err(|error| bad_url(error.to_string()))?;
-            let folder = parsed.to_file_path().map_err(|()| {
-                bad_url("no absolute path on this machine (write three slashes)".to_owned())
-            })?;
-            open_folder(url, &folder)
-        }
-        "s3" => open_s3(url, environment).await,
-        other => Err(bad_url(format!("unknown scheme `{other}`"))),
+    if let Some(folder) = folder_of(url)? {
+        return open_folder(url, &folder);
     }
+    match url.split_once("://") {
+        Some(("s3", _)) => open_s3(url, environment).await,
+        _ => Err(bad_url(url, "unknown scheme")),
+    }
+}
+
+fn bad_url(url: &str, reason: impl ToString) -> StoreError {
+    StoreError::BadUrl { url: url.to_owned(), reason: reason.to_string() }
+}
+
+/// The folder that a URL names, if it names one.
+fn folder_of(url: &str) -> Result<Option<PathBuf>, StoreError> {
+    if let Some(("file", _)) = url.split_once("://") {
+        let parsed = Url::parse(url).map_err(|error| bad_url(url, error))?;
+        let none = "no absolute path on this machine (write three slashes)";
+        return parsed.to_file_path().map(Some).map_err(|()| bad_url(url, none));
+    }
+    if url.starts_with("s3:") || url.starts_with("file:") {
+        return match url.contains("://") {
+            true => Ok(None),
+            false => Err(bad_url(url, "two slashes are missing after the scheme")),
+        };
+    }
+    let other = url.contains("://") || url == "memory" || url.starts_with("memory:");
+    Ok((!other).then(|| PathBuf::from(url)))
 }
 
 fn shared_memory(name: &str) -> Arc<InMemory> {
@@ -75,15 +94,14 @@ fn shared_memory(name: &str) -> Arc<InMemory> {
 }
 
 fn open_folder(url: &str, folder: &FilePath) -> Result<Store, StoreError> {
-    let bad_url = |reason: String| StoreError::BadUrl { url: url.to_owned(), reason };
     if url.is_empty() {
-        return Err(bad_url("empty".to_owned()));
+        return Err(bad_url(url, "empty"));
     }
     std::fs::create_dir_all(folder)
-        .map_err(|error| bad_url(format!("cannot make the folder: {error}")))?;
+        .map_err(|error| bad_url(url, format!("cannot make the folder: {error}")))?;
     // Synced to disk before a write returns, the folder entry included.
     let local = LocalFileSystem::new_with_prefix(folder)
-        .map_err(|error| bad_url(error.to_string()))?
+        .map_err(|error| bad_url(url, error))?
         .with_fsync(true);
     Ok(Store::new(Arc::new(local), Path::default(), url))
 }
@@ -92,10 +110,9 @@ async fn open_s3(
     url: &str,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Store, StoreError> {
-    let bad_url = |reason: String| StoreError::BadUrl { url: url.to_owned(), reason };
-    let parsed = Url::parse(url).map_err(|error| bad_url(error.to_string()))?;
-    let bucket = parsed.host_str().ok_or_else(|| bad_url("no bucket".to_owned()))?;
-    let prefix = Path::from_url_path(parsed.path()).map_err(|error| bad_url(error.to_string()))?;
+    let parsed = Url::parse(url).map_err(|error| bad_url(url, error))?;
+    let bucket = parsed.host_str().ok_or_else(|| bad_url(url, "no bucket"))?;
+    let prefix = Path::from_url_path(parsed.path()).map_err(|error| bad_url(url, error))?;
 
     let mut builder = AmazonS3Builder::new();
     for (name, value) in environment {
@@ -134,7 +151,7 @@ async fn open_s3(
         .with_client_options(client)
         .with_retry(retry)
         .build()
-        .map_err(|error| bad_url(error.to_string()))?;
+        .map_err(|error| bad_url(url, error))?;
 
     let shown = match endpoint {
         Some(endpoint) => format!("{url} at {endpoint}"),
@@ -168,6 +185,25 @@ mod tests {
         let by_url = open(url.as_str()).await.unwrap();
         assert_eq!(by_url.get("a").await.unwrap(), "1");
         assert_eq!(std::fs::read(nested.join("a")).unwrap(), b"1");
+    }
+
+    #[tokio::test]
+    async fn readers_make_no_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        let nested = folder.path().join("new");
+        let url = Url::from_file_path(&nested).unwrap();
+        for url in [nested.to_str().unwrap(), url.as_str()] {
+            assert!(open_existing(url).await.unwrap().is_none(), "{url}");
+        }
+        assert!(!nested.exists());
+        open(url.as_str()).await.unwrap().put("a", "1".into()).await.unwrap();
+        for url in [nested.to_str().unwrap(), url.as_str()] {
+            assert_eq!(open_existing(url).await.unwrap().unwrap().get("a").await.unwrap(), "1");
+        }
+        assert!(open_existing("memory:").await.unwrap().is_some());
+        for url in ["s3:/bucket", "ftp://host/a", "file://host/a"] {
+            open_existing(url).await.unwrap_err();
+        }
     }
 
     #[tokio::test]

@@ -99,7 +99,10 @@ impl Core {
         let Some(ready) = self.queues.get_mut(queue) else { return };
         let redeliveries = message.redeliveries + 1;
         if redeliveries > DELIVERY_LIMIT {
-            world.violated(format!("a message came back {redeliveries} times: a dead letter"));
+            // Of a task that kills its workers, that may be.
+            if decoded(world, &message.payload).is_some_and(|task| world.bad(&task).is_none()) {
+                world.violated(format!("a message came back {redeliveries} times: a dead letter"));
+            }
             return;
         }
         let message = Message { redeliveries, visible: Instant::now(), ..message };
@@ -254,9 +257,7 @@ impl Broker {
         match verdict {
             Verdict::Ack => self.acked(&message.payload),
             Verdict::Retry => core.bring_back(&self.world, &queue, message),
-            Verdict::Reject => {
-                self.world.violated("a message was rejected: a dead letter".to_owned());
-            }
+            Verdict::Reject => self.rejected(&message.payload),
         }
         self.changed.notify_waiters();
         Settlement::Settled
@@ -264,16 +265,25 @@ impl Broker {
 
     /// Whoever acks has left an outcome in the store.
     fn acked(&self, payload: &Bytes) {
-        let task: Task = match codec::decode(payload) {
-            Ok(task) => task,
-            Err(error) => return self.world.violated(format!("an unreadable message: {error}")),
-        };
+        let Some(task) = decoded(&self.world, payload) else { return };
         let layout = Layout::new(&task.campaign);
         let commit = layout.commit(task.stage, task.shard, &task.id);
         let failure = layout.failure(task.stage, &task.id);
         if self.world.peek(&commit).or_else(|| self.world.peek(&failure)).is_none() {
             let what = format!("{} {}", task.stage, task.shard);
             self.world.violated(format!("the message of {what} was acked before its commit"));
+        }
+    }
+
+    /// Whoever rejects has left the failure of a task that must fail.
+    fn rejected(&self, payload: &Bytes) {
+        let Some(task) = decoded(&self.world, payload) else { return };
+        let what = format!("{} {}", task.stage, task.shard);
+        let failure = Layout::new(&task.campaign).failure(task.stage, &task.id);
+        if self.world.bad(&task).is_none() {
+            self.world.violated(format!("the message of {what} was rejected: a dead letter"));
+        } else if self.world.peek(&failure).is_none() {
+            self.world.violated(format!("the message of {what} was rejected without a record"));
         }
     }
 
@@ -382,6 +392,12 @@ impl Broker {
     pub fn counts(&self) -> Counts {
         locked(&self.core).counts
     }
+}
+
+/// The task of a message, which must be readable.
+fn decoded(world: &World, payload: &Bytes) -> Option<Task> {
+    let task = codec::decode(payload);
+    task.map_err(|error| world.violated(format!("an unreadable message: {error}"))).ok()
 }
 
 pub fn unknown(queue: &str) -> BrokerError {

@@ -64,11 +64,15 @@ pub enum Fault {
     Slow,
     /// The clock jumps by hours.
     ClockJump,
+    /// Some blocks or galaxies are bad: the task that has them always fails.
+    BadTask,
+    /// The same, and the task always kills its worker.
+    Poison,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::CrashBefore,
         Self::CrashAfter,
         Self::CrashInTask,
@@ -97,6 +101,8 @@ impl Fault {
         Self::PassingError,
         Self::Slow,
         Self::ClockJump,
+        Self::BadTask,
+        Self::Poison,
     ];
 
     /// Those that a director stages, one after another.

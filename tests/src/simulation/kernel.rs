@@ -30,7 +30,8 @@ impl Shape {
         self.0 % 3 != 2
     }
 
-    fn galaxies(self) -> u64 {
+    /// How many galaxies there are.
+    pub fn galaxies(self) -> u64 {
         4 + self.0 % 3
     }
 
@@ -70,21 +71,35 @@ impl Shape {
         number("block", &[self.0, model, block])
     }
 
-    /// The catalogue, computed without any campaign engine.
-    pub fn catalogue(self) -> String {
+    /// The blocks of all galaxies.
+    pub fn all_blocks(self) -> u64 {
+        self.blocks(self.galaxies() - 1).end
+    }
+
+    /// The catalogue, computed without any campaign engine, that lacks what the
+    /// tasks of some shards of fit and of reduce would have made.
+    pub fn catalogue(self, unfitted: &[Shard], unreduced: &[Shard]) -> String {
         let trained = if self.trains() { self.simulations() } else { 0 };
         let simulations: Vec<u64> = (0..trained).map(|i| self.simulation(i)).collect();
         let spans = self.epochs() / 2;
         let model = (0..spans).fold(0, |model, span| train(model, span * 2, &simulations));
         let mut text = String::new();
+        let is_fitted = |block: &u64| unfitted.iter().all(|s| !(s.start..s.end).contains(block));
         for galaxy in 0..self.galaxies() {
             let blocks = self.blocks(galaxy);
+            let own = Shard { start: galaxy, end: galaxy + 1 };
+            if unreduced.iter().any(|s| s.overlaps(own))
+                || !(blocks.start..blocks.end).all(|block| is_fitted(&block))
+            {
+                text += &failed_row(galaxy);
+                continue;
+            }
             let values: Vec<u64> =
                 (blocks.start..blocks.end).map(|b| self.block(model, b)).collect();
             row(&mut text, galaxy, &values);
         }
-        let last = self.blocks(self.galaxies() - 1).end;
-        let all: Vec<u64> = (0..last).map(|b| self.block(model, b)).collect();
+        let all = (0..self.all_blocks()).filter(is_fitted);
+        let all: Vec<u64> = all.map(|b| self.block(model, b)).collect();
         total(&mut text, &all);
         text
     }
@@ -106,6 +121,11 @@ fn row(text: &mut String, galaxy: u64, values: &[u64]) {
     let _ = writeln!(text, "{galaxy} {} {}", values.len(), number("galaxy", values));
 }
 
+/// A galaxy that a task which cannot end well belongs to.
+fn failed_row(galaxy: u64) -> String {
+    format!("{galaxy} failed\n")
+}
+
 fn total(text: &mut String, values: &[u64]) {
     let _ = writeln!(text, "all {} {}", values.len(), number("all", values));
 }
@@ -113,6 +133,9 @@ fn total(text: &mut String, values: &[u64]) {
 /// The kernel of one process.
 #[derive(Debug)]
 pub struct SimKernel(pub Wire);
+
+/// No member of a stage.
+const NONE: Shard = Shard { start: 0, end: 0 };
 
 const FIELD: &str = "field.txt";
 const SIMULATIONS: &str = "simulations.txt";
@@ -204,8 +227,15 @@ impl SimKernel {
             world.note(&wire.life.name, "hangs");
             std::future::pending::<()>().await;
         }
-        // A task that always kills its worker, and one that always fails, would
-        // strike here, by the task's id.
+        if let Some(bad) = world.bad(&job.task) {
+            wire.work(world.random(|r| r.millis(100, 2_000))).await;
+            world.struck(bad.how);
+            if bad.how == Fault::Poison {
+                world.note(&wire.life.name, "dies of its task");
+                wire.die().await
+            }
+            return Err(wrong(format!("a bad {} {}", bad.stage, bad.member)));
+        }
         let rounds = if world.strikes(Fault::Slow) { 12 } else { 0 };
         for _ in 0..rounds {
             wire.work(Duration::from_secs(20)).await;
@@ -275,18 +305,29 @@ impl SimKernel {
             Stage::Reduce => {
                 let galaxies = field(job).await?;
                 model(job, None).await?;
+                let missing = upstream::take(job, Stage::Fit, Some(NONE)).await?.missing;
                 for galaxy in shard.start..shard.end {
                     let blocks = galaxies.get(galaxy as usize).copied();
                     let blocks = blocks.ok_or_else(|| wrong(format!("no galaxy {galaxy}")))?;
+                    if missing.iter().any(|shard| shard.overlaps(blocks)) {
+                        text += &failed_row(galaxy);
+                        continue;
+                    }
                     let values = indexed(job, Stage::Fit, SAMPLES, Some(blocks), careless).await?;
                     row(&mut text, galaxy, &values.into_values().collect::<Vec<_>>());
                 }
                 GALAXIES
             }
             Stage::Catalogue => {
-                for record in upstream::commits_over(job, Stage::Reduce, None).await? {
-                    text += &self::text(job, &record, GALAXIES).await?;
+                let reduced = upstream::take(job, Stage::Reduce, None).await?;
+                let mut parts = BTreeMap::new();
+                for record in &reduced.commits {
+                    parts.insert(record.shard, self::text(job, record, GALAXIES).await?);
                 }
+                for shard in reduced.missing {
+                    parts.insert(shard, (shard.start..shard.end).map(failed_row).collect());
+                }
+                text.extend(parts.into_values());
                 let all = indexed(job, Stage::Fit, SAMPLES, None, careless).await?;
                 total(&mut text, &all.into_values().collect::<Vec<_>>());
                 CATALOGUE

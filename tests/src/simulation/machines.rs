@@ -9,10 +9,12 @@ use super::kernel::{Shape, SimKernel};
 use super::process::{Life, Process, Wire};
 use super::queue::SimQueue;
 use super::store::SimStore;
-use super::world::{Peer, World};
-use super::{LIVENESS, invariants};
+use super::world::{Bad, Peer, World};
+use super::{LIVENESS, POISONED, invariants};
+use crate::locked;
 use object_store::path::Path;
 use outshine_broker::TaskQueue;
+use outshine_coordinator::failures;
 use outshine_coordinator::prepare::prepare;
 use outshine_coordinator::run::{Pace, run};
 use outshine_schemas::campaign::Campaign;
@@ -33,6 +35,10 @@ const HANG: Duration = Duration::from_secs(120);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks of a coordinator at the store.
 const POLL: Duration = Duration::from_secs(2);
+/// How often a task may be lost alone: here, most losses are no fault of its own.
+const MAX_LOSSES: u32 = 12;
+/// After this time nothing is on its way any more.
+const LATE: Duration = Duration::from_secs(60);
 /// From the order to stop to the kill.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -77,6 +83,16 @@ impl Machines {
         for &class in &own {
             roles.push(Role::Worker { class, slots: 1 });
         }
+        for how in [Fault::BadTask, Fault::Poison] {
+            if world.is_armed(how) {
+                let (stage, members) = match world.random(|r| r.chance(0.6)) {
+                    true => (Stage::Fit, shape.all_blocks()),
+                    false => (Stage::Reduce, shape.galaxies()),
+                };
+                let member = world.random(|r| r.below(members));
+                locked(&world.bad).push(Bad { stage, member, how });
+            }
+        }
         Arc::new(Self {
             broker: Broker::new(world.clone()),
             processes: roles.iter().map(|_| Process::default()).collect(),
@@ -84,8 +100,7 @@ impl Machines {
             roles,
             own,
             shape,
-            // Here, most losses of a task are no fault of its own.
-            max_losses: max_losses.unwrap_or(15),
+            max_losses: max_losses.unwrap_or(MAX_LOSSES),
             completed: watch::Sender::new(0),
             ended: watch::Sender::new(0),
             closing: watch::Sender::new(false),
@@ -125,36 +140,101 @@ impl Machines {
             tokio::task::spawn_local(self.clone().supervise(process));
         }
         let director = tokio::task::spawn_local(self.clone().direct());
+        let director = async move { director.await.unwrap_or_default() };
+        if !self.complete(director).await {
+            return;
+        }
+        if !locked(&self.world.bad).is_empty() && !self.mend().await {
+            return;
+        }
+        self.wind_down().await;
+    }
+
+    /// All coordinators see the campaign complete, not too long after the last fault.
+    async fn complete(&self, last_fault: impl Future<Output = ()>) -> bool {
         let mut completed = self.completed.subscribe();
         let all = self.coordinators();
         let complete = async {
             let _ = completed.wait_for(|done| *done == all).await;
         };
+        let limit = self.liveness();
         let bounded = async {
-            let _ = director.await;
-            tokio::time::sleep(LIVENESS).await;
+            last_fault.await;
+            tokio::time::sleep(limit).await;
         };
         tokio::select! {
             biased;
-            () = complete => {}
+            () = complete => {
+                self.world.completed();
+                true
+            }
             () = bounded => {
-                let limit = LIVENESS.as_secs();
-                return self.world.violated(format!("not complete {limit} s after the last fault"));
+                let limit = limit.as_secs();
+                self.world.violated(format!("not complete {limit} s after the last fault"));
+                false
             }
         }
-        self.world.completed();
-        self.wind_down().await;
     }
 
-    /// The queues run empty, then the workers end.
-    async fn wind_down(&self) {
-        let drained = async {
+    /// How long things may take once nothing goes wrong, but for tasks that
+    /// cannot end well.
+    fn liveness(&self) -> Duration {
+        let poison = locked(&self.world.bad).iter().any(|bad| bad.how == Fault::Poison);
+        if poison { LIVENESS + POISONED } else { LIVENESS }
+    }
+
+    /// The campaign has ended without what bad tasks would have made: they are
+    /// mended and forgotten, and it is run once more.
+    async fn mend(self: &Arc<Self>) -> bool {
+        if !self.drained().await {
+            return false;
+        }
+        // What is still on its way into the store arrives.
+        tokio::time::sleep(LATE).await;
+        if let Err(reason) = invariants::lacking(&self.world, self.shape) {
+            self.world.violated(reason);
+            return false;
+        }
+        locked(&self.world.bad).clear();
+        if let Err(error) = self.retry().await {
+            self.world.violated(format!("what failed cannot be put back to work: {error:#}"));
+            return false;
+        }
+        self.completed.send_replace(0);
+        for process in 0..self.coordinators() {
+            tokio::task::spawn_local(self.clone().supervise(process));
+        }
+        self.complete(std::future::ready(())).await
+    }
+
+    /// As `outshine retry`.
+    async fn retry(&self) -> anyhow::Result<()> {
+        let life = Process::default().begin(self.roles.len(), "operator");
+        let place = Arc::new(SimStore(Wire { world: self.world.clone(), life }));
+        let store = Store::new(place, Path::default(), "simulated");
+        let campaign = prepare(&store, self.read_campaign()?).await?;
+        failures::forget(&store, &campaign.id()).await?;
+        Ok(())
+    }
+
+    /// The queues run empty.
+    async fn drained(&self) -> bool {
+        let empty = async {
             while !self.broker.is_empty() {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         };
-        if tokio::time::timeout(LIVENESS, drained).await.is_err() {
-            return self.world.violated("messages stay in the broker".to_owned());
+        let drained = tokio::time::timeout(self.liveness(), empty).await.is_ok();
+        if !drained {
+            self.world.violated("messages stay in the broker".to_owned());
+        }
+        drained
+    }
+
+    /// The queues run empty, then the workers end.
+    async fn wind_down(&self) {
+        if !self.drained().await {
+            return;
         }
         self.closing.send_replace(true);
         for process in &self.processes[self.coordinators()..] {
@@ -238,7 +318,7 @@ impl Machines {
                 true
             }
             Err(error) => {
-                self.world.note(&life.name, &format!("ends: {error}"));
+                self.world.note(&life.name, &format!("ends: {}", self.world.words(&error)));
                 if !invariants::explained(&self.world, &error) {
                     self.world.violated(format!("a coordinator ended: {error}"));
                 }
@@ -298,7 +378,7 @@ impl Machines {
                 }
             }
             Err(error) => {
-                self.world.note(&wire.life.name, &format!("ends: {error}"));
+                self.world.note(&wire.life.name, &format!("ends: {}", self.world.words(&error)));
                 let faults: &[Fault] = match error {
                     WorkerError::Slot(_) => &[],
                     WorkerError::Hung { .. } => {

@@ -18,22 +18,27 @@
 //!   without its queues, partitions with late or no heartbeats, timeouts of
 //!   acknowledgements, messages doubled, reordered, delayed and redelivered
 //!   while their first worker still works;
-//! - tasks: hangs, errors that pass, slow tasks;
+//! - tasks: hangs, errors that pass, slow tasks, tasks of fit and reduce that
+//!   always fail, and those that always kill their worker;
 //! - the clock: jumps of hours.
 //!
-//! Not simulated: tasks that always fail or always kill their worker, and a
-//! store that loses or damages what it has confirmed.
+//! Not simulated: a store that loses or damages what it has confirmed.
 //!
 //! Invariants, checked as the run goes:
 //! - a commit record, once there, never changes and never vanishes;
 //! - a message is acked only when its task has a commit or failure record;
-//! - no message becomes a dead letter;
+//! - no message becomes a dead letter, but of a task that cannot end well, whose
+//!   failure is recorded before;
 //! - progress never falls and is never over what is planned;
 //! - no stage fails, no process ends with an error that no fault explains;
 //!
-//! and at its end:
+//! at its end:
 //! - after the last fault the campaign completes within [`LIVENESS`], the queues
 //!   run empty, and workers told to stop do;
+//! - where tasks cannot end well: these have failure records, and no others have;
+//!   every other planned task is committed, and the catalogue lacks exactly what
+//!   they would have made. Then what is bad is mended, failures are forgotten, and
+//!   the campaign is run once more;
 //! - the store has exactly the commits of its plans, which are those of the
 //!   undisturbed campaign unless tasks were cut otherwise, each with the same
 //!   data digest, its files there and matching their checksums, and no failure
@@ -73,6 +78,10 @@ use world::World;
 /// How long a campaign may take after the last fault, in virtual time.
 pub const LIVENESS: Duration = Duration::from_secs(1_200);
 
+/// How much longer where a task kills its workers, again and again until it is
+/// given up.
+pub const POISONED: Duration = Duration::from_secs(2_400);
+
 /// Bugs to plant, to see that the simulation finds them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sabotage {
@@ -90,11 +99,15 @@ pub enum Sabotage {
     ReadsUncommitted,
     /// The coordinator publishes however many messages wait.
     NoWindow,
+    /// The coordinator publishes everything several times.
+    PublishesAgain,
+    /// That a task was lost is not written down.
+    ForgetsLosses,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::AckBeforeCommit,
         Self::NoCreateOnly,
         Self::DroppedRedelivery,
@@ -102,6 +115,8 @@ impl Sabotage {
         Self::SwallowedError,
         Self::ReadsUncommitted,
         Self::NoWindow,
+        Self::PublishesAgain,
+        Self::ForgetsLosses,
     ];
 }
 

@@ -134,7 +134,8 @@ impl Wire {
         self.still_alive().await;
     }
 
-    async fn die<T>(&self) -> T {
+    /// Ends the process.
+    pub async fn die<T>(&self) -> T {
         self.life.kill();
         std::future::pending().await
     }

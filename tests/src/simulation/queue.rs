@@ -1,5 +1,6 @@
 //! The broker as one process reaches it.
 
+use super::Sabotage;
 use super::broker::{Broker, Look};
 use super::faults::Fault;
 use super::process::Wire;
@@ -78,7 +79,11 @@ impl TaskQueue for SimQueue {
                 self.publish_late(queue, part.to_vec()).await;
                 return Err(unconfirmed(queue)("timed out"));
             }
-            let effect = || self.broker.publish(queue, part.to_vec());
+            let again = self.wire.world.sabotage == Some(Sabotage::PublishesAgain);
+            let effect = || {
+                let times = if again { 6 } else { 1 };
+                (0..times).try_for_each(|_| self.broker.publish(queue, part.to_vec()))
+            };
             let confirmed = self.wire.pass(Peer::Broker, &what, effect, unconfirmed(queue)).await;
             if confirmed.is_err() {
                 self.broker.unconfirmed();

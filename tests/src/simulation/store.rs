@@ -43,6 +43,9 @@ impl SimStore {
         options: PutOptions,
     ) -> Result<PutResult> {
         let (world, path) = (&self.0.world, location.as_ref());
+        if world.sabotage == Some(Sabotage::ForgetsLosses) && path.contains("/losses/") {
+            return Ok(PutResult { e_tag: None, version: None, extensions: Default::default() });
+        }
         let result = at_once(world.objects.put_opts(location, payload, options));
         self.check(path);
         if world.sabotage == Some(Sabotage::CompactionDeletes) && path.contains("/commits/") {

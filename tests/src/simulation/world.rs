@@ -9,6 +9,7 @@ use futures::FutureExt;
 use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
+use outshine_schemas::task::{Shard, Stage, Task};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Mutex;
@@ -33,6 +34,22 @@ pub enum Ending {
     DiesAfter,
 }
 
+/// A block of fit, or a galaxy of reduce, whose task cannot end well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bad {
+    pub stage: Stage,
+    pub member: u64,
+    /// How its task ends: [`Fault::BadTask`] or [`Fault::Poison`].
+    pub how: Fault,
+}
+
+impl Bad {
+    /// Whether a task has it.
+    pub fn is_in(&self, stage: Stage, shard: Shard) -> bool {
+        self.stage == stage && (shard.start..shard.end).contains(&self.member)
+    }
+}
+
 /// What happens to one operation.
 #[derive(Clone, Copy, Debug)]
 pub struct Fate {
@@ -52,6 +69,8 @@ pub struct World {
     pub broken: Notify,
     /// Commit records as first seen: the invariant is that they stay.
     pub commits: Mutex<BTreeMap<String, bytes::Bytes>>,
+    /// Members of stages whose tasks cannot end well, until they are mended.
+    pub bad: Mutex<Vec<Bad>>,
     started: Instant,
     core: Mutex<Core>,
 }
@@ -104,6 +123,7 @@ impl World {
             objects: InMemory::new(),
             broken: Notify::new(),
             commits: Mutex::default(),
+            bad: Mutex::default(),
             started: Instant::now(),
             core: Mutex::new(core),
         }
@@ -124,6 +144,11 @@ impl World {
     pub fn is_armed(&self, fault: Fault) -> bool {
         let core = &mut *locked(&self.core);
         core.quiet.is_none() && core.faults.arms(fault, &mut core.random)
+    }
+
+    /// What is bad of a task, if anything is.
+    pub fn bad(&self, task: &Task) -> Option<Bad> {
+        locked(&self.bad).iter().find(|bad| bad.is_in(task.stage, task.shard)).copied()
     }
 
     /// Counts a fault that was set up before and has struck.
@@ -303,6 +328,16 @@ impl World {
             [folder, stage, task] => format!("{folder}/{stage}/{}", start(task)),
             parts => parts.join("/"),
         }
+    }
+
+    /// An error as the trace has it: the paths in it as of [`World::short`].
+    pub fn words(&self, error: &dyn std::fmt::Display) -> String {
+        let error = error.to_string();
+        let part = |part: &str| match part.starts_with("campaigns/") {
+            true => self.short(part),
+            false => part.to_owned(),
+        };
+        error.split('`').map(part).collect::<Vec<_>>().join("`")
     }
 
     /// An object as it is in this moment; costs no time.

@@ -2,6 +2,7 @@
 
 use super::board::Board;
 use super::kernel::{Assignment, Kernel};
+use super::plans::Plans;
 use crate::stages::{RetryClass, StageError};
 use outshine_observe::names;
 use outshine_schemas::campaign::ResolvedCampaign;
@@ -121,6 +122,8 @@ pub struct Executor {
     pub kernel: Arc<dyn Kernel>,
     /// The campaign they belong to.
     pub loaded: Loaded,
+    /// Its plans.
+    pub plans: Plans,
     /// Held by the tasks at work in the process: shared, but by a suspect alone.
     pub room: Arc<RwLock<()>>,
 }
@@ -172,6 +175,7 @@ impl Executor {
             campaign,
             threads: self.threads,
             board: self.board.clone(),
+            plans: self.plans.clone(),
         };
         let outcome = self.kernel.run(assignment).await?;
         let draft = Draft {
@@ -296,6 +300,7 @@ impl Executor {
             error: report.clone(),
             attempts: what.number,
             worker: self.worker.clone(),
+            log: outshine_observe::lines::of_task(),
         };
         let path = layout.failure(task.stage, &task.id);
         match self.store.put_json_new(&path, &record).await {

@@ -1,6 +1,7 @@
 //! The seam between plumbing and science: what is done with a task.
 
 use super::board::Board;
+use super::plans::Plans;
 use crate::stages::{Outcome, StageError};
 use async_trait::async_trait;
 use outshine_schemas::campaign::ResolvedCampaign;
@@ -21,6 +22,8 @@ pub struct Assignment {
     pub threads: usize,
     /// Where it tells how far it is.
     pub board: Board,
+    /// Plans that other tasks of the process have read.
+    pub plans: Plans,
 }
 
 /// Does tasks. It reads what earlier stages committed, writes nothing to the

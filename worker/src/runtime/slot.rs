@@ -5,6 +5,7 @@ use super::Consumers;
 use super::board::Board;
 use super::execute::{Attempt, Executor, Loaded, Verdict};
 use super::kernel::Kernel;
+use super::plans::Plans;
 use outshine_broker::{BrokerError, Consumer, Delivery, Settlement, TaskQueue};
 use outshine_observe::names;
 use outshine_schemas::ids::TaskId;
@@ -91,7 +92,7 @@ pub async fn run(
     settings: Settings,
     stop: watch::Receiver<bool>,
 ) -> Result<(), WorkerError> {
-    let loaded = Loaded::default();
+    let (loaded, plans) = (Loaded::default(), Plans::default());
     let room = Arc::default();
     // Dropped, their deliveries go back to the queue.
     let mut slots = JoinSet::new();
@@ -103,6 +104,7 @@ pub async fn run(
             board: settings.board.clone(),
             kernel: settings.kernel.clone(),
             loaded: loaded.clone(),
+            plans: plans.clone(),
             room: Arc::clone(&room),
         };
         slots.spawn(slot(queue.clone(), executor, settings.clone(), stop.clone()));
@@ -180,9 +182,8 @@ async fn take(
     }
 }
 
-/// Does a delivery and settles it. Every line of the log in between says which
-/// task it belongs to, at every level.
-/// Does what a delivery asks, and settles it. The store may be away, which is no
+/// Does what a delivery asks, and settles it. Every line of the log in between says
+/// which task it belongs to, at every level. The store may be away, which is no
 /// fault of the task: the delivery is kept and the task tried again here, for as
 /// long as the patience lasts. Then the worker gives up; but if the store answers
 /// to all else, the task.

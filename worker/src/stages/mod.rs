@@ -152,6 +152,7 @@ async fn compute<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::Plans;
     use crate::runtime::board::Board;
     use outshine_npe::{Sampler, train_span};
     use outshine_schemas::campaign::{Campaign, ResolvedCampaign};
@@ -172,6 +173,7 @@ mod tests {
             campaign,
             threads: 2,
             board: Board::default(),
+            plans: Plans::default(),
         };
         Job { assignment, science }
     }

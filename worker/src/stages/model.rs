@@ -4,6 +4,7 @@ use super::{Job, StageError, upstream};
 use outshine_npe::{Model, Sampler};
 use outshine_schemas::campaign::MODEL_FILES;
 use outshine_schemas::digest::Digest;
+use std::sync::Arc;
 
 /// Architecture, coordinates, features and provenance, in versioned JSON.
 pub const DESCRIPTION: &str = MODEL_FILES[0];
@@ -25,12 +26,17 @@ pub fn read(description: &[u8], weights: &[u8]) -> Result<Model, StageError> {
     Ok(Model::from_parts(text, weights)?)
 }
 
-/// Loads the model of the finished training.
-pub async fn load(job: &Job) -> Result<Trained, StageError> {
+/// The model of the finished training: read from the store once, however many
+/// tasks of the campaign a process does.
+pub async fn load(job: &Job) -> Result<Arc<Trained>, StageError> {
+    Ok(job.science.trained.get_or_try_init(|| fetch(job)).await?.clone())
+}
+
+async fn fetch(job: &Job) -> Result<Arc<Trained>, StageError> {
     let commit = upstream::span(job, None).await?;
     let description = upstream::file(job, &commit, DESCRIPTION).await?;
     let weights = upstream::file(job, &commit, WEIGHTS).await?;
     let model = read(&description, &weights)?;
     let digest = Digest::of_parts([description.as_ref(), weights.as_ref()]);
-    Ok(Trained { sampler: Sampler::new(&model), digest })
+    Ok(Arc::new(Trained { sampler: Sampler::new(&model), digest }))
 }

@@ -1,7 +1,9 @@
 //! A campaign's models, built from its sections.
 
 use super::StageError;
+use super::model::Trained;
 use super::redshifts::Distributions;
+use super::typical::Limits;
 use outshine_npe::diagnostics::Tolerance;
 use outshine_npe::{Coordinates, FeatureSpec, Target, TrainConfig};
 use outshine_schemas::campaign::{Campaign, Estimator, Section};
@@ -45,6 +47,10 @@ pub struct Science {
     pub target: Target,
     /// Distributions of redshift that the user gives, once they are read.
     pub(super) redshifts: OnceCell<Option<Arc<Distributions>>>,
+    /// The trained model, once it is read.
+    pub(super) trained: OnceCell<Arc<Trained>>,
+    /// What is typical of those that it was trained on, once it is read.
+    pub(super) limits: OnceCell<Arc<Limits>>,
     /// What results were made with: written into every product.
     pub provenance: BTreeMap<String, String>,
 }
@@ -147,6 +153,8 @@ impl Science {
             target: Target { coordinates, redshift: prior.redshift_range(), features },
             prior,
             redshifts: OnceCell::new(),
+            trained: OnceCell::new(),
+            limits: OnceCell::new(),
             provenance,
         })
     }

@@ -342,12 +342,18 @@ impl Limits {
         Ok(Self { known, withheld: look(true, count.div_ceil(2))? })
     }
 
-    /// Those of the campaign's calibration.
-    pub async fn load(job: &Job) -> Result<Self, StageError> {
+    /// Those of the campaign's calibration: read from the store once, however many
+    /// tasks of the campaign a process does.
+    pub async fn load(job: &Job) -> Result<Arc<Self>, StageError> {
+        Ok(job.science.limits.get_or_try_init(|| Self::fetch(job)).await?.clone())
+    }
+
+    async fn fetch(job: &Job) -> Result<Arc<Self>, StageError> {
         let commits = upstream::commits_over(job, Stage::Calibrate, None).await?;
         let fact = commits.first().and_then(|c| c.facts.get(LIMITS)).cloned();
-        serde_json::from_value(fact.unwrap_or_default())
-            .map_err(|e| StageError::Permanent(format!("calibrate's fact `{LIMITS}`: {e}")))
+        let limits = serde_json::from_value(fact.unwrap_or_default())
+            .map_err(|e| StageError::Permanent(format!("calibrate's fact `{LIMITS}`: {e}")))?;
+        Ok(Arc::new(limits))
     }
 
     /// The limits as a fact.

@@ -9,6 +9,7 @@ use outshine_schemas::outcome::{CommitRecord, StagePlan};
 use outshine_schemas::task::{Shard, Stage};
 use outshine_store::commit;
 use outshine_store::layout::Layout;
+use std::sync::Arc;
 
 /// Where the campaign's objects lie.
 pub fn layout(job: &Assignment) -> Layout {
@@ -16,36 +17,45 @@ pub fn layout(job: &Assignment) -> Layout {
 }
 
 /// The plan of a stage that is made from `inputs`.
-async fn plan(job: &Assignment, stage: Stage, inputs: &Digest) -> Result<StagePlan, StageError> {
-    let path = layout(job).plan(stage, inputs);
-    let bytes = job.store.get(&path).await?;
-    serde_json::from_slice(&bytes)
-        .map_err(|e| StageError::Permanent(format!("{path}: not a plan: {e}")))
+async fn plan(
+    job: &Assignment,
+    stage: Stage,
+    inputs: &Digest,
+) -> Result<Arc<StagePlan>, StageError> {
+    job.plans.get(&job.store, &layout(job).plan(stage, inputs)).await
 }
 
 /// The plan that the task belongs to.
-async fn own_plan(job: &Assignment) -> Result<StagePlan, StageError> {
+async fn own_plan(job: &Assignment) -> Result<Arc<StagePlan>, StageError> {
     plan(job, job.task.stage, &job.task.inputs).await
 }
 
 /// Refuses a task that belongs to another plan than the stored one, as a
 /// message left over from other inputs would.
 pub async fn check_inputs(job: &Assignment) -> Result<(), StageError> {
-    let plan = own_plan(job).await?;
-    if job.task.stage != Stage::Train && plan.inputs != job.task.inputs {
-        return Err(StageError::Permanent(format!(
-            "the message asks for inputs {}, the plan of stage {} for {}: a message of another run",
-            job.task.inputs.short(),
-            job.task.stage,
-            plan.inputs.short()
-        )));
+    let is_own = |plan: &StagePlan| plan.stage == Stage::Train || plan.inputs == job.task.inputs;
+    let mut plan = own_plan(job).await?;
+    if !is_own(&plan) {
+        job.plans.forget().await;
+        plan = own_plan(job).await?;
     }
-    Ok(())
+    if is_own(&plan) {
+        return Ok(());
+    }
+    Err(StageError::Permanent(format!(
+        "the message asks for inputs {}, the plan of stage {} for {}: a message of another run",
+        job.task.inputs.short(),
+        job.task.stage,
+        plan.inputs.short()
+    )))
 }
 
 /// The plan of an earlier stage, and the shards that it lacks. A stage that
 /// lacks none has one plan, whatever its inputs.
-async fn source(job: &Assignment, stage: Stage) -> Result<(StagePlan, Vec<Shard>), StageError> {
+async fn source(
+    job: &Assignment,
+    stage: Stage,
+) -> Result<(Arc<StagePlan>, Vec<Shard>), StageError> {
     if !stage.may_lack() {
         return Ok((plan(job, stage, &job.task.inputs).await?, Vec::new()));
     }
@@ -64,17 +74,14 @@ pub struct Taken {
     pub missing: Vec<Shard>,
 }
 
-/// The commit of one shard of a planned stage.
-pub async fn committed(
+/// The commit of one shard of a planned stage, if it has one.
+async fn committed(
     job: &Assignment,
     plan: &StagePlan,
     shard: Shard,
-) -> Result<CommitRecord, StageError> {
+) -> Result<Option<CommitRecord>, StageError> {
     let id = TaskId::derive(&job.task.campaign_digest, plan.stage, shard, &plan.inputs);
-    let record = commit::read_commit(&job.store, &layout(job), plan.stage, shard, &id).await?;
-    record.ok_or_else(|| {
-        StageError::Permanent(format!("stage {} has no commit for {shard} ({id})", plan.stage))
-    })
+    Ok(commit::read_commit(&job.store, &layout(job), plan.stage, shard, &id).await?)
 }
 
 /// The commits of all shards of a planned stage that overlap `range`, and all
@@ -84,14 +91,32 @@ pub async fn take(
     stage: Stage,
     range: Option<Shard>,
 ) -> Result<Taken, StageError> {
+    if let Ok(taken) = take_by(job, stage, range).await? {
+        return Ok(taken);
+    }
+    // By plans that are read anew.
+    job.plans.forget().await;
+    take_by(job, stage, range)
+        .await?
+        .map_err(|shard| StageError::Permanent(format!("stage {stage} has no commit for {shard}")))
+}
+
+/// As [`take`]; where a commit is missing, its shard.
+async fn take_by(
+    job: &Assignment,
+    stage: Stage,
+    range: Option<Shard>,
+) -> Result<Result<Taken, Shard>, StageError> {
     let (plan, missing) = source(job, stage).await?;
     let mut commits = Vec::new();
-    for &shard in plan.shards.iter().filter(|shard| !missing.contains(shard)) {
-        if range.is_none_or(|range| range.overlaps(shard)) {
-            commits.push(committed(job, &plan, shard).await?);
+    let wanted = |shard: &&Shard| range.is_none_or(|range| range.overlaps(**shard));
+    for &shard in plan.shards.iter().filter(wanted).filter(|shard| !missing.contains(shard)) {
+        match committed(job, &plan, shard).await? {
+            Some(record) => commits.push(record),
+            None => return Ok(Err(shard)),
         }
     }
-    Ok(Taken { commits, missing })
+    Ok(Ok(Taken { commits, missing }))
 }
 
 /// The commits that [`take`] finds, of a stage that lacks none or whose lacks
@@ -128,4 +153,58 @@ pub async fn file(
         .file(name)
         .ok_or_else(|| StageError::Permanent(format!("task {} has no file {name}", record.task)))?;
     Ok(job.store.get_verified(&file.path, &file.sha256, file.bytes).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stages::tests::job;
+    use outshine_store::commit::Draft;
+
+    /// A worker that outlives the mending of a stage goes on by its new plan.
+    #[tokio::test]
+    async fn a_stage_that_was_cut_anew_is_found() {
+        let text = "name = \"a\"\n[field]\npixels = \"p\"\n";
+        let own = job(text, Stage::Calibrate, Shard { start: 0, end: 1 }).await;
+        let layout = layout(&own);
+        let inputs = Digest::of(b"");
+        for size in [5, 2] {
+            let shards = Shard::cut(10, size);
+            let (stage, data) = (Stage::Train, inputs.clone());
+            let plan = StagePlan {
+                version: 1,
+                stage,
+                inputs: inputs.clone(),
+                data,
+                sources: Vec::new(),
+                shards: shards.clone(),
+            };
+            own.store.put_json(&layout.plan(stage, &inputs), &plan).await.unwrap();
+            for entry in own.store.list(&layout.commits(stage)).await.unwrap() {
+                own.store.delete(&entry.path).await.unwrap();
+            }
+            for &shard in &shards {
+                let draft = Draft {
+                    task: TaskId::derive(&own.task.campaign_digest, stage, shard, &inputs),
+                    stage,
+                    shard,
+                    inputs: inputs.clone(),
+                    facts: serde_json::Map::new(),
+                    code_version: String::new(),
+                    seconds: 1.0,
+                    worker: String::new(),
+                };
+                let put = commit::publish_attempt(&own.store, &layout, "a", draft, Vec::new());
+                let _ = put.await.unwrap();
+            }
+            let found = commits_over(&own, stage, None).await.unwrap();
+            assert_eq!(found.iter().map(|c| c.shard).collect::<Vec<_>>(), shards);
+        }
+        own.store
+            .delete(&own.store.list(&layout.commits(Stage::Train)).await.unwrap()[0].path)
+            .await
+            .unwrap();
+        let error = commits_over(&own, Stage::Train, None).await.unwrap_err().to_string();
+        assert!(error.contains("stage train has no commit for "), "{error}");
+    }
 }
