@@ -195,11 +195,20 @@ pub struct Calibrate {
     pub required: bool,
     /// What counts as passed.
     pub tolerance: Section,
+    /// Simulations of the other family of histories on which the model is
+    /// tested; 0: none. No model passes or fails by them.
+    pub cross_prior: u64,
 }
 
 impl Default for Calibrate {
     fn default() -> Self {
-        Self { count: 10_000, draws: 500, required: true, tolerance: Section::new() }
+        Self {
+            count: 10_000,
+            draws: 500,
+            required: true,
+            tolerance: Section::new(),
+            cross_prior: 0,
+        }
     }
 }
 
@@ -475,6 +484,9 @@ impl Campaign {
         }
         if !self.fit.refine_mean_snr.is_finite() {
             return invalid("fit.refine_mean_snr", "must be a finite number".into());
+        }
+        if self.calibrate.cross_prior > 10_000_000 {
+            return invalid("calibrate.cross_prior", "must be at most 10000000".into());
         }
         let e = &self.execution;
         for (key, value, limit) in [

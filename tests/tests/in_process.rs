@@ -29,7 +29,7 @@ async fn a_mock_campaign_ends_with_a_catalogue_that_knows_its_truth() -> anyhow:
         }
     }
     let validation = parquet::decode("validation", files["validation.parquet"].clone(), None)?;
-    assert_eq!(validation.rows(), 9 + 6);
+    assert_eq!(validation.rows(), 9 + 10);
     let samples = files.keys().filter(|n| n.starts_with("samples/")).count();
     assert_eq!(samples, graph.commits(Stage::Fit).len());
     Ok(())

@@ -33,7 +33,7 @@ pub fn products(graph: &StageGraph) -> Vec<(String, FileRecord)> {
         }
     }
     for commit in graph.commits(Stage::Calibrate) {
-        for file in ["calibration.parquet", "calibration-redshift.parquet"] {
+        for file in ["calibration.parquet", "calibration-redshift.parquet", "cross-prior.parquet"] {
             add(format!("model/{file}"), commit, file);
         }
     }

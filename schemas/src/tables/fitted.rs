@@ -74,12 +74,14 @@ pub fn blocks(bands: &[String], draws: usize) -> Schema {
         ("mass_stellar", "Msun", "phys.mass", "sum of surviving mass, draw by draw"),
         ("mass_formed", "Msun", "phys.mass", "sum of formed mass, draw by draw"),
         ("sfr_100", "Msun/yr", "phys.SFR", "sum of star-formation rate, draw by draw"),
+        ("mass_formed_age", "Msun.Gyr", "", "sum of formed mass times age, draw by draw"),
+        ("mass_formed_a_v", "Msun.mag", "", "sum of formed mass times attenuation, draw by draw"),
     ] {
         fields.push(column(name, list(draws, DataType::Float64), false, unit, ucd, meaning));
     }
-    for name in ["mass_stellar_true", "mass_formed_true", "sfr_100_true"] {
+    for name in ["mass_stellar", "mass_formed", "sfr_100", "mass_formed_age", "mass_formed_a_v"] {
         let meaning = "true sum over the fitted pixels; null: unknown";
-        fields.push(column(name, DataType::Float64, true, "", "", meaning));
+        fields.push(column(format!("{name}_true"), DataType::Float64, true, "", "", meaning));
     }
     for band in bands {
         let meaning = "fitted pixels observed in the band";

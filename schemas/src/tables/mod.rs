@@ -8,7 +8,7 @@ pub mod units;
 
 pub use field::{field, galaxies, truth};
 pub use fitted::{blocks, every_summary, samples, summaries};
-pub use products::{calibration, catalogue, redshift_calibration, validation};
+pub use products::{calibration, catalogue, cross_prior, redshift_calibration, validation};
 pub use simulations::simulations;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};

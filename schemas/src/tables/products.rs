@@ -1,7 +1,7 @@
 //! What users take away: the catalogue, and how far to trust it.
 
 use super::{column, flags_column, percentiles};
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 
 /// One row per galaxy, sorted on `galaxy_id`. Masses are null where `flags`
 /// says why; truth is null outside mocks.
@@ -10,6 +10,8 @@ pub fn catalogue() -> Schema {
     let (x, y) = ("pos.cartesian.x;instr.pixel", "pos.cartesian.y;instr.pixel");
     let (redshift, number) = ("redshift; null: unknown", "meta.number");
     let bands = "bands in the integrated fit";
+    let above = "share of the member pixels whose mean S/N is above the limit";
+    let snr = "mean S/N of the galaxy as one object over the S/N bands";
     let mut fields = vec![
         column("galaxy_id", DataType::Int64, false, "", "meta.id;meta.main", "galaxy"),
         column("x", DataType::Float64, false, "pixel", x, "mean column of the member pixels"),
@@ -21,7 +23,9 @@ pub fn catalogue() -> Schema {
     fields.extend([
         column("pixels_available", DataType::UInt32, false, "", number, "member pixels"),
         column("pixels_used", DataType::UInt32, false, "", number, "fitted pixels"),
+        column("fraction_above_snr", kind.clone(), false, "", number, above),
         column("bands_integrated", DataType::UInt32, false, "", number, bands),
+        column("mean_snr_integrated", kind.clone(), true, "", "stat.snr", snr),
     ]);
     for (name, unit, ucd, meaning) in [
         ("log_mass_stellar", "log10(Msun)", "phys.mass", "surviving mass"),
@@ -32,14 +36,28 @@ pub fn catalogue() -> Schema {
             "phys.SFR",
             "mean star-formation rate of the last 100 Myr",
         ),
+        (
+            "mass_weighted_age_gyr",
+            "Gyr",
+            "time.age;stat.mean",
+            "mass-weighted age (resolved: mean over pixels, weighted by the mass formed)",
+        ),
+        (
+            "a_v",
+            "mag",
+            "phys.absorption;em.opt.V",
+            "attenuation at 5500 Angstrom (resolved: mean over pixels, weighted by the mass formed)",
+        ),
     ] {
         for which in ["resolved", "integrated"] {
             let (name, what) = (format!("{name}_{which}"), format!("{meaning}, {which}"));
             fields.extend(percentiles(&name, &kind, unit, ucd, &what));
         }
         let what = format!("{meaning}: resolved minus integrated median");
-        let delta = name.replacen("log_", "delta_log_", 1);
-        fields.push(column(delta, kind.clone(), true, "dex", &format!("{ucd};arith.diff"), &what));
+        let is_log = name.starts_with("log_");
+        let delta = format!("delta_{name}");
+        let step = if is_log { "dex" } else { unit };
+        fields.push(column(delta, kind.clone(), true, step, &format!("{ucd};arith.diff"), &what));
         let what = format!("{meaning}: truth in the fitted pixels (mocks)");
         let (truth, ucd) = (format!("{name}_true"), format!("{ucd};meta.modelled"));
         fields.push(column(truth, kind.clone(), true, unit, &ucd, &what));
@@ -49,10 +67,53 @@ pub fn catalogue() -> Schema {
             fields.push(column(name, kind.clone(), true, "", ucd, &what));
         }
     }
+    fields.extend(extent());
     fields.push(flags_column());
-    let model = "SHA-256 of the model";
-    fields.push(column("model", DataType::Utf8, false, "", "meta.checksum", model));
+    let text =
+        |name, nullable, ucd, meaning| column(name, DataType::Utf8, nullable, "", ucd, meaning);
+    let input = "SHA-256 of the table of pixels; null: a mock";
+    fields.push(text("model", false, "meta.checksum", "SHA-256 of the model"));
+    fields.push(text("input", true, "meta.checksum", input));
+    fields.push(text("code_version", false, "meta.version", "version of the program"));
     Schema::new(fields)
+}
+
+/// Where the mass of a galaxy lies, by the medians of its pixels.
+fn extent() -> Vec<Field> {
+    let kind = DataType::Float64;
+    let (x, y) = ("pos.cartesian.x;instr.pixel", "pos.cartesian.y;instr.pixel");
+    let mut fields = vec![
+        column("peak_x", DataType::Int32, true, "pixel", x, "column of the pixel of most mass"),
+        column("peak_y", DataType::Int32, true, "pixel", y, "row of the pixel of most mass"),
+        column(
+            "half_mass_radius_pixel",
+            kind.clone(),
+            true,
+            "pixel",
+            "phys.angSize",
+            "radius about the peak that holds half of the surviving mass",
+        ),
+    ];
+    for (name, unit, ucd, meaning) in [
+        ("log_mass_stellar", "log10(Msun)", "phys.mass", "surviving mass"),
+        ("mass_weighted_age_gyr", "Gyr", "time.age;stat.mean", "age, weighted by surviving mass"),
+        (
+            "a_v",
+            "mag",
+            "phys.absorption;em.opt.V",
+            "attenuation at 5500 Angstrom, weighted by surviving mass",
+        ),
+    ] {
+        for (place, what) in [
+            ("central", "in the pixel of most mass"),
+            ("inside", "within the half-mass radius"),
+            ("outside", "beyond the half-mass radius"),
+        ] {
+            let meaning = format!("{meaning}, {what}");
+            fields.push(column(format!("{name}_{place}"), kind.clone(), true, unit, ucd, &meaning));
+        }
+    }
+    fields
 }
 
 /// The calibration of fitted redshifts, mean S/N > 5: one row.
@@ -107,6 +168,26 @@ pub fn calibration() -> Schema {
     let item = arrow::datatypes::Field::new("item", DataType::UInt32, true);
     let kind = DataType::List(std::sync::Arc::new(item));
     fields.push(column("sbc_histogram", kind, false, "", "", "ranks in equal bins"));
+    Schema::new(fields)
+}
+
+/// The estimator on objects of the other family of histories: one row per object.
+#[must_use]
+pub fn cross_prior() -> Schema {
+    let kind = DataType::Float64;
+    let mass = ("log_mass_stellar", "log10(Msun)", "phys.mass");
+    let snr = "mean S/N over the S/N bands";
+    let mut fields = vec![
+        column("redshift", kind.clone(), false, "", "src.redshift", "redshift"),
+        column("mean_snr", kind.clone(), true, "", "stat.snr", snr),
+        column("log_mass_stellar_true", kind.clone(), false, mass.1, mass.2, "true surviving mass"),
+    ];
+    fields.extend(percentiles(mass.0, &kind, mass.1, mass.2, "surviving mass"));
+    let rank = "fraction of draws below the truth";
+    fields.push(column("log_mass_stellar_rank", kind.clone(), false, "", "stat.probability", rank));
+    let before =
+        "fraction of the mass of the Dirichlet history formed before t_i of the tau-delayed one";
+    fields.push(column("mass_before_t_i", kind, true, "", "phys.mass;arith.ratio", before));
     Schema::new(fields)
 }
 

@@ -4,7 +4,7 @@ use super::*;
 
 /// The words in use, of "The UCD1+ controlled vocabulary" 1.6 (IVOA), by where
 /// they may stand: P first, S later, Q either, E first with a band behind it.
-const WORDS: [(&str, char); 30] = [
+const WORDS: [(&str, char); 32] = [
     ("arith.diff", 'S'),
     ("arith.ratio", 'S'),
     ("em.opt.V", 'S'),
@@ -16,9 +16,11 @@ const WORDS: [(&str, char); 30] = [
     ("meta.main", 'S'),
     ("meta.modelled", 'S'),
     ("meta.number", 'P'),
+    ("meta.version", 'Q'),
     ("phot.flux.density", 'E'),
     ("phys.SFR", 'Q'),
     ("phys.absorption", 'E'),
+    ("phys.angSize", 'Q'),
     ("phys.abund.Z", 'Q'),
     ("phys.mass", 'Q'),
     ("pos.cartesian.x", 'Q'),

@@ -3,13 +3,15 @@
 
 /// Our unit, and its standard form; none: the standards have no word for it,
 /// and it becomes part of the description.
-const UNITS: [(&str, Option<&str>); 12] = [
+const UNITS: [(&str, Option<&str>); 14] = [
     ("pixel", Some("pixel")),
     ("nJy", Some("nJy")),
     ("mag", Some("mag")),
     ("Gyr", Some("Gyr")),
     ("Msun", Some("solMass")),
     ("Msun/yr", Some("solMass/yr")),
+    ("Msun.Gyr", Some("solMass.Gyr")),
+    ("Msun.mag", Some("solMass.mag")),
     ("log10(Msun)", Some("log(solMass)")),
     ("log10(Msun/yr)", Some("log(solMass/yr)")),
     ("log10(Gyr)", Some("log(Gyr)")),

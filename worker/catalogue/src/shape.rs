@@ -26,7 +26,7 @@ pub struct HalfMass {
 }
 
 /// Means over pixels, weighted by mass; `None` where there is no pixel.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Means {
     /// Over the peak pixel.
     pub central: Option<f64>,

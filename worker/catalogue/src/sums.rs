@@ -30,6 +30,15 @@ impl DrawSum {
         wide::add_exp10(&mut self.linear, log_draws);
     }
 
+    /// Adds a pixel's draws of 10^(log weight) times a value.
+    ///
+    /// # Panics
+    /// When the number of draws differs.
+    pub fn add_weighted(&mut self, log_weights: &[f32], values: &[f32]) {
+        assert_eq!(log_weights.len(), self.linear.len(), "one weight per draw");
+        wide::add_exp10_times(&mut self.linear, log_weights, values);
+    }
+
     /// Adds the sum of a block.
     ///
     /// # Panics
@@ -45,6 +54,16 @@ impl DrawSum {
     #[must_use]
     pub fn linear(&self) -> &[f64] {
         &self.linear
+    }
+
+    /// The sums over those of `weights`: weighted means, draw by draw.
+    ///
+    /// # Panics
+    /// When the number of draws differs.
+    #[must_use]
+    pub fn over(&self, weights: &Self) -> Vec<f64> {
+        assert_eq!(weights.linear.len(), self.linear.len(), "one weight per draw");
+        self.linear.iter().zip(&weights.linear).map(|(sum, weight)| sum / weight).collect()
     }
 
     /// log10 of the sums.
@@ -66,6 +85,17 @@ mod tests {
         }
         let log = sum.log10();
         assert!((log[0] - 9.0).abs() < 1e-12 && (log[1] - 10.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_mean_is_weighted_pixel_by_pixel_and_draw_by_draw() {
+        let (mut sum, mut weight) = (DrawSum::new(2), DrawSum::new(2));
+        for (log, value) in [([7.0, 8.0], [1.0, 1.0]), ([8.0, 8.0], [2.0, 3.0])] {
+            sum.add_weighted(&log, &value);
+            weight.add_pixel(&log);
+        }
+        let mean = sum.over(&weight);
+        assert!((mean[0] - 21.0 / 11.0).abs() < 1e-12 && (mean[1] - 2.0).abs() < 1e-12, "{mean:?}");
     }
 
     #[test]

@@ -142,6 +142,25 @@ fn add_exp10_body(sums: &mut [f64], logs: &[f32]) {
 }
 
 widest! {
+    /// `sums[j] += 10^logs[j] values[j]`, in double precision.
+    ///
+    /// # Panics
+    /// When the slices differ in length.
+    pub fn add_exp10_times(sums: &mut [f64], logs: &[f32], values: &[f32])
+        => add_exp10_times_body
+}
+
+#[inline(always)]
+fn add_exp10_times_body(sums: &mut [f64], logs: &[f32], values: &[f32]) {
+    assert_eq!(sums.len(), logs.len(), "one log per sum");
+    assert_eq!(sums.len(), values.len(), "one value per sum");
+    for ((sum, &log), &value) in sums.iter_mut().zip(logs).zip(values) {
+        let weight = lanes::exp_f64(f64::from(log) * std::f64::consts::LN_10);
+        *sum += weight * f64::from(value);
+    }
+}
+
+widest! {
     /// `values[j] = exp(-limit tanh(values[j] / limit))`: one over the stretch of
     /// a raw log scale.
     pub fn bounded_decay(values: &mut [f32], limit: f32) => bounded_decay_body
@@ -346,6 +365,9 @@ mod tests {
             add_exp10_body(&mut plain, &x);
             assert!(sums.iter().zip(&plain).all(|(a, b)| a.to_bits() == b.to_bits()));
             assert!((sums[0] / (1.0 + 10f64.powf(f64::from(x[0]))) - 1.0).abs() < 1e-14);
+            add_exp10_times(&mut sums, &x, &b);
+            add_exp10_times_body(&mut plain, &x, &b);
+            assert!(sums.iter().zip(&plain).all(|(a, b)| a.to_bits() == b.to_bits()));
             bounded_decay(&mut a, 2.0);
             bounded_decay_body(&mut b, 2.0);
             assert!(same(&a, &b));

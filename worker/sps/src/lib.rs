@@ -57,4 +57,4 @@ pub use model::{
 };
 pub use noise::{Conditions, Coverage, NoiseModel, fit_noise};
 pub use prior::Prior;
-pub use sfh::{Parameters, Realised, Sfh, SfhFamily, sfr_curve};
+pub use sfh::{Parameters, Realised, Sfh, SfhFamily, formed_before, sfr_curve};

@@ -16,6 +16,23 @@ pub const SUMMED: [(&str, &str); 3] = [
     ("log_mass_formed", "mass_formed"),
     ("log_sfr_100", "sfr_100"),
 ];
+/// Quantities of which a galaxy has the mean over its pixels, weighted by the
+/// mass formed: the parameter, and the column of the sum of mass times it.
+pub const AVERAGED: [(&str, &str); 2] =
+    [("mass_weighted_age_gyr", "mass_formed_age"), ("a_v", "mass_formed_a_v")];
+/// How many of both.
+pub const QUANTITIES: usize = SUMMED.len() + AVERAGED.len();
+/// Place of the weight among [`SUMMED`].
+pub const WEIGHT: usize = 1;
+
+/// The parameters of [`SUMMED`] and [`AVERAGED`], in this order.
+pub fn parameters() -> [&'static str; QUANTITIES] {
+    std::array::from_fn(|i| entry(i).0)
+}
+
+fn entry(i: usize) -> (&'static str, &'static str) {
+    if i < SUMMED.len() { SUMMED[i] } else { AVERAGED[i - SUMMED.len()] }
+}
 
 /// Sums over the fitted pixels of one block, or of a galaxy.
 #[derive(Clone)]
@@ -28,10 +45,10 @@ pub struct Block {
     pub available: u32,
     /// Fitted pixels.
     pub used: u32,
-    /// Draw-by-draw sums of [`SUMMED`].
-    pub sums: [DrawSum; 3],
+    /// Draw-by-draw sums of [`SUMMED`], and of the weight times [`AVERAGED`].
+    pub sums: [DrawSum; QUANTITIES],
     /// True sums, for mocks.
-    pub truth: [Option<f64>; 3],
+    pub truth: [Option<f64>; QUANTITIES],
     /// Photometric sums per band.
     pub bands: Vec<BandSum>,
 }
@@ -45,24 +62,32 @@ impl Block {
             available: 0,
             used: 0,
             sums: std::array::from_fn(|_| DrawSum::new(draws)),
-            truth: [None; 3],
+            truth: [None; QUANTITIES],
             bands: vec![BandSum::default(); bands],
         }
     }
 
-    /// Adds a fitted pixel; `draws` and `truth` are its log10 values of [`SUMMED`].
+    /// Adds a fitted pixel; `draws` and `truth` are its values of [`parameters`].
     pub fn add_pixel(
         &mut self,
-        draws: [&[f32]; 3],
+        draws: [&[f32]; QUANTITIES],
         flux: &[f32],
         err: &[f32],
-        truth: Option<[f64; 3]>,
+        truth: Option<[f64; QUANTITIES]>,
     ) {
         self.used += 1;
-        for (i, draws) in draws.into_iter().enumerate() {
-            self.sums[i].add_pixel(draws);
-            if let Some(truth) = truth {
+        for i in 0..SUMMED.len() {
+            self.sums[i].add_pixel(draws[i]);
+        }
+        for i in SUMMED.len()..QUANTITIES {
+            self.sums[i].add_weighted(draws[WEIGHT], draws[i]);
+        }
+        if let Some(truth) = truth {
+            for i in 0..SUMMED.len() {
                 *self.truth[i].get_or_insert(0.0) += scalar::exp10(truth[i]);
+            }
+            for i in SUMMED.len()..QUANTITIES {
+                *self.truth[i].get_or_insert(0.0) += scalar::exp10(truth[WEIGHT]) * truth[i];
             }
         }
         for (band, (&f, &e)) in self.bands.iter_mut().zip(flux.iter().zip(err)) {
@@ -74,7 +99,7 @@ impl Block {
     pub fn add_block(&mut self, other: &Self) {
         self.available += other.available;
         self.used += other.used;
-        for i in 0..SUMMED.len() {
+        for i in 0..QUANTITIES {
             self.sums[i].add_block(other.sums[i].linear());
             if let Some(truth) = other.truth[i] {
                 *self.truth[i].get_or_insert(0.0) += truth;
@@ -83,6 +108,20 @@ impl Block {
         for (band, more) in self.bands.iter_mut().zip(&other.bands) {
             band.add(more);
         }
+    }
+
+    /// Draws of quantity `i` of [`parameters`] of the whole: log10 of the sum, or
+    /// the mean.
+    pub fn draws(&self, i: usize) -> Vec<f64> {
+        if i < SUMMED.len() { self.sums[i].log10() } else { self.sums[i].over(&self.sums[WEIGHT]) }
+    }
+
+    /// Its true value.
+    pub fn true_value(&self, i: usize) -> Option<f64> {
+        if i < SUMMED.len() {
+            return self.truth[i].map(scalar::log10);
+        }
+        Some(self.truth[i]? / self.truth[WEIGHT]?)
     }
 }
 
@@ -100,11 +139,11 @@ pub fn columns(blocks: &[Block], draws: usize) -> Result<Vec<ArrayRef>, StageErr
         count(&|b| b.available),
         count(&|b| b.used),
     ];
-    for i in 0..SUMMED.len() {
+    for i in 0..QUANTITIES {
         let values = blocks.iter().flat_map(|b| b.sums[i].linear().iter().copied()).collect();
         columns.push(table::list_f64(values, draws)?);
     }
-    for i in 0..SUMMED.len() {
+    for i in 0..QUANTITIES {
         columns.push(Arc::new(Float64Array::from_iter(blocks.iter().map(|b| b.truth[i]))));
     }
     let bands = blocks.first().map_or(0, |b| b.bands.len());
@@ -127,7 +166,8 @@ pub fn read(table: &Table, bands: &[String]) -> Result<Vec<Block>, StageError> {
     let missing = |name: &str| StageError::Permanent(format!("blocks: no usable column `{name}`"));
     let mut sums = Vec::new();
     let mut truths = Vec::new();
-    for (_, name) in SUMMED {
+    for i in 0..QUANTITIES {
+        let name = entry(i).1;
         let column = table.column(name)?;
         sums.push(column.as_fixed_size_list_opt().ok_or_else(|| missing(name))?.clone());
         truths.push(table.float64(&format!("{name}_true"))?);
@@ -146,10 +186,10 @@ pub fn read(table: &Table, bands: &[String]) -> Result<Vec<Block>, StageError> {
         let mut one = Block::new(block.value(row), galaxy.value(row), draws, bands.len());
         one.available = available.value(row);
         one.used = used.value(row);
-        for i in 0..SUMMED.len() {
+        for i in 0..QUANTITIES {
             let list = sums[i].value(row);
             let values =
-                list.as_primitive_opt::<Float64Type>().ok_or_else(|| missing(SUMMED[i].1))?;
+                list.as_primitive_opt::<Float64Type>().ok_or_else(|| missing(entry(i).1))?;
             one.sums[i].add_block(values.values());
             one.truth[i] = (!truths[i].is_null(row)).then(|| truths[i].value(row));
         }

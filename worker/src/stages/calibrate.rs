@@ -7,6 +7,7 @@
 //! are needed to judge them get more of their own ([`super::scarce`]), which
 //! count in no other figure.
 
+use super::cross;
 use super::draws::{Drawer, position, truth};
 use super::progress::Progress;
 use super::scarce;
@@ -102,6 +103,9 @@ fn calibrate(job: &Job, trained: &model::Trained) -> Result<Outcome, StageError>
         let schema = redshift_calibration();
         let (bytes, count) = table::encode("calibration-redshift/1", schema, columns, about)?;
         outcome.file(REDSHIFTS, bytes, count);
+    }
+    if campaign.calibrate.cross_prior > 0 {
+        cross::test(job, trained, campaign.calibrate.cross_prior as usize, &mut outcome)?;
     }
     outcome.fact("passed", verdict.passed);
     outcome.fact("reasons", verdict.reasons);

@@ -1,7 +1,7 @@
 //! Stage catalogue: the rows of all galaxies joined, and, for mocks, the
 //! comparison with truth.
 
-use super::blocks::SUMMED;
+use super::blocks;
 use super::{Job, Outcome, StageError, compute, fit, reduce, table, upstream};
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, UInt64Array};
 use outshine_catalogue::interval::Interval;
@@ -67,7 +67,7 @@ fn join(job: &Job, rows: &[RecordBatch], pixels: &[Vec<Case>]) -> Result<Outcome
         table_rows.push(("pixel", name, scores(&pixels[column])));
     }
     for kind in ["resolved", "integrated"] {
-        for (name, _) in SUMMED {
+        for name in blocks::parameters() {
             table_rows.push((kind, name, scores(&galaxy_cases(&galaxies, name, kind)?)));
         }
     }

@@ -220,6 +220,7 @@ fn fit(
         KeepDraws::Masses => SUMMED.iter().map(|s| s.0).collect(),
         KeepDraws::None => Vec::new(),
     };
+    let summed = blocks::parameters();
     let with_truth = pixels.iter().any(|p| p.truth.is_some());
     let mut tile = Tile {
         drawer: Drawer::new(&job.science, &trained.sampler),
@@ -256,9 +257,8 @@ fn fit(
         let mut block = Block::new(members[0].block, members[0].galaxy_id, n, campaign.bands.len());
         block.available = members.len() as u32;
         for (i, pixel) in fit.iter().enumerate() {
-            let own = SUMMED.map(|(name, _)| &tile.of(name)[i * n..(i + 1) * n]);
-            let truth =
-                pixel.truth.as_ref().map(|t| SUMMED.map(|(name, _)| t[position(names, name)]));
+            let own = summed.map(|name| &tile.of(name)[i * n..(i + 1) * n]);
+            let truth = pixel.truth.as_ref().map(|t| summed.map(|name| t[position(names, name)]));
             block.add_pixel(own, &pixel.flux_njy, &pixel.err_njy, truth);
         }
         blocks.push(block);
@@ -276,7 +276,7 @@ fn fit(
     about.insert("outshine.draws".to_owned(), n.to_string());
     let mut outcome = Outcome::default();
     let (bytes, rows) = table::encode(
-        "blocks/1",
+        "blocks/2",
         blocks_schema(&campaign.bands, n),
         blocks::columns(&blocks, n)?,
         &about,
@@ -439,7 +439,7 @@ impl Tile<'_> {
             let members = &order[range];
             sizes.push(members.len());
             for (p, name) in self.names.iter().enumerate() {
-                if !kept.contains(name) && !SUMMED.iter().any(|s| s.0 == *name) {
+                if !kept.contains(name) && !blocks::parameters().contains(name) {
                     continue;
                 }
                 group.clear();

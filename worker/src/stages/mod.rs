@@ -3,6 +3,7 @@
 mod blocks;
 mod calibrate;
 mod catalogue;
+mod cross;
 mod draws;
 mod error;
 mod examples;

@@ -5,7 +5,7 @@ use super::{Science, StageError};
 use outshine_kernels::random::Stream;
 use outshine_sps::grid::Scratch;
 use outshine_sps::model::Workspace;
-use outshine_sps::{Components, Derived, Parameters, RedshiftGrid};
+use outshine_sps::{Components, Derived, Parameters, Prior, RedshiftGrid};
 
 /// An object counts as a pixel up to this depth factor, and as an integrated
 /// galaxy beyond.
@@ -32,7 +32,17 @@ impl Simulated {
         workspace: &mut Workspace,
         stream: &mut Stream,
     ) -> Result<Self, StageError> {
-        Self::by(science, stream, |parameters, noiseless| {
+        Self::of_prior(science, &science.prior, workspace, stream)
+    }
+
+    /// As [`Simulated::in_full`], of another prior than the campaign's.
+    pub fn of_prior(
+        science: &Science,
+        prior: &Prior,
+        workspace: &mut Workspace,
+        stream: &mut Stream,
+    ) -> Result<Self, StageError> {
+        Self::by(science, prior, stream, |parameters, noiseless| {
             science.forward.photometry(parameters, Components::Full, workspace, noiseless)
         })
     }
@@ -44,17 +54,18 @@ impl Simulated {
         scratch: &mut Scratch,
         stream: &mut Stream,
     ) -> Result<Self, StageError> {
-        Self::by(science, stream, |parameters, noiseless| {
+        Self::by(science, &science.prior, stream, |parameters, noiseless| {
             grid.photometry(parameters, scratch, noiseless)
         })
     }
 
     fn by(
         science: &Science,
+        prior: &Prior,
         stream: &mut Stream,
         photometry: impl FnOnce(&Parameters, &mut [f64]) -> Result<Derived, outshine_sps::SpsError>,
     ) -> Result<Self, StageError> {
-        let parameters = science.prior.draw(stream);
+        let parameters = prior.draw(stream);
         let mut noiseless = vec![0.0; science.target.features.bands().len()];
         let derived = photometry(&parameters, &mut noiseless)?;
         let (flux, err, integrated) = observe(science, &noiseless, stream);

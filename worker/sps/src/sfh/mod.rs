@@ -314,6 +314,16 @@ pub fn mass_per_bin(
     Ok(History::new(sfh, cosmic_age_gyr)?.bin_fractions(edges_gyr, fractions))
 }
 
+/// Fraction of all mass that had formed by the cosmic time `time_gyr`.
+///
+/// # Errors
+/// [`SpsError::OutOfRange`] for a history that cannot be computed.
+pub fn formed_before(sfh: &Sfh, cosmic_age_gyr: f64, time_gyr: f64) -> Result<f64, SpsError> {
+    let history = History::new(sfh, cosmic_age_gyr)?;
+    let young_gyr = (cosmic_age_gyr - time_gyr).clamp(0.0, cosmic_age_gyr);
+    Ok(history.mass_fraction(young_gyr, cosmic_age_gyr.max(history.duration_gyr())))
+}
+
 /// Star-formation rate at cosmic times, Msun/yr per Msun formed by
 /// `cosmic_age_gyr`; zero outside 0 to that age.
 ///

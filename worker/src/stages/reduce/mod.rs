@@ -1,26 +1,29 @@
 //! Stage reduce: pixels to galaxies, and each galaxy fitted as one object.
 
-use super::blocks::{self, Block, SUMMED};
-use super::draws::Drawer;
-use super::field::GALAXIES;
-use super::redshifts::{self, Distributions, Redshifts};
-use super::refine::Refining;
-use super::typical::{Limits, Typical};
-use super::{Job, Outcome, StageError, compute, fit, model, table, upstream};
-use arrow::array::{
-    Array, ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, UInt32Array,
-};
+mod extent;
+mod row;
+
+use crate::stages::blocks::{self, Block};
+use crate::stages::calibrate::{mean_snr, snr_positions};
+use crate::stages::draws::Drawer;
+use crate::stages::field::GALAXIES;
+use crate::stages::redshifts::{self, Distributions, Redshifts};
+use crate::stages::refine::Refining;
+use crate::stages::typical::{Limits, Typical};
+use crate::stages::{Job, Outcome, StageError, compute, fit, model, table, upstream};
+use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::UInt32Type;
+use extent::Pixels;
 use outshine_catalogue::integrated;
 use outshine_catalogue::interval::{Interval, rank};
 use outshine_kernels::random::{Purpose, Stream};
-use outshine_kernels::scalar;
 use outshine_npe::Object;
 use outshine_schemas::campaign::Meaning;
 use outshine_schemas::flags;
 use outshine_schemas::tables::catalogue;
 use outshine_schemas::task::{Shard, Stage};
 use outshine_store::{Table, parquet};
+use row::{Row, columns};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -37,24 +40,6 @@ struct Galaxy {
     blocks: Shard,
     /// Whether a task that some of its blocks belong to has failed.
     failed: bool,
-}
-
-/// One quantity of a galaxy.
-#[derive(Clone, Copy, Default)]
-struct Quantity {
-    resolved: Option<Interval>,
-    integrated: Option<Interval>,
-    truth: Option<f64>,
-    resolved_rank: Option<f64>,
-    integrated_rank: Option<f64>,
-}
-
-/// One row of the catalogue.
-struct Row {
-    used: u32,
-    bands: u32,
-    quantities: [Quantity; 3],
-    flags: u32,
 }
 
 /// What there is of the redshifts that are not known.
@@ -95,11 +80,13 @@ pub async fn run(job: &Job) -> Result<Outcome, StageError> {
     for galaxy in &mut galaxies {
         galaxy.failed = fitted.missing.iter().any(|shard| shard.overlaps(galaxy.blocks));
     }
-    let mut all = Vec::new();
+    let (mut all, mut pixels) = (Vec::new(), Pixels::default());
     for commit in &fitted.commits {
         let bytes = upstream::file(job, commit, fit::BLOCKS).await?;
         let table = parquet::decode(fit::BLOCKS, bytes, None)?;
         all.extend(blocks::read(&table, &job.campaign.campaign.bands)?);
+        let bytes = upstream::file(job, commit, fit::SUMMARIES).await?;
+        pixels.read(&parquet::decode(fit::SUMMARIES, bytes, Some(&extent::COLUMNS))?)?;
     }
     let given = Distributions::load(job).await?;
     let job = job.clone();
@@ -109,7 +96,7 @@ pub async fn run(job: &Job) -> Result<Outcome, StageError> {
         let given = given.as_deref();
         let redshifts = redshifts::draw(&job, &trained, given, &table, &wanted)?;
         let unknown = Unknown { redshifts, given };
-        reduce(&job, &trained, &galaxies, &unknown, &limits, &all)
+        reduce(&job, &trained, &galaxies, &unknown, &limits, (&all, &pixels))
     })
     .await
 }
@@ -131,12 +118,11 @@ pub async fn rows_of_failed(
     }
     let trained = model::load(job).await?;
     let table = field(job).await?;
-    let row =
-        || Row { used: 0, bands: 0, quantities: Default::default(), flags: flags::TASK_FAILED };
+    let row = || Row { flags: flags::TASK_FAILED, ..Row::default() };
     let batch = |&shard: &Shard| {
         let galaxies = galaxies(shard, &table)?;
         let rows: Vec<Row> = galaxies.iter().map(|_| row()).collect();
-        let columns = columns(&trained, &galaxies, &Redshifts::default(), &rows);
+        let columns = columns(job, &trained, &galaxies, &Redshifts::default(), &rows);
         Ok((shard, vec![RecordBatch::try_new(Arc::new(catalogue()), columns)?]))
     };
     shards.iter().map(batch).collect()
@@ -179,7 +165,7 @@ fn reduce(
     galaxies: &[Galaxy],
     unknown: &Unknown<'_>,
     limits: &Limits,
-    all: &[Block],
+    (all, pixels): (&[Block], &Pixels),
 ) -> Result<Outcome, StageError> {
     let mut drawer = Drawer::new(&job.science, &trained.sampler);
     let mut typical = Typical::new(&job.science, &job.science.simulator()?);
@@ -188,65 +174,17 @@ fn reduce(
     for galaxy in galaxies {
         outshine_fault::point(outshine_fault::REDUCING);
         let looks = (&mut typical, limits, refining.as_mut());
-        rows.push(row(job, &mut drawer, looks, galaxy, unknown, all)?);
+        let mut row = row(job, &mut drawer, looks, galaxy, unknown, all)?;
+        row.extent = pixels.extent(galaxy.galaxy_id);
+        rows.push(row);
     }
-    let columns = columns(trained, galaxies, &unknown.redshifts, &rows);
+    let columns = columns(job, trained, galaxies, &unknown.redshifts, &rows);
     let about = &job.science.provenance;
     let (bytes, count) = table::encode("catalogue/3", catalogue(), columns, about)?;
     let mut outcome = Outcome::default();
     outcome.file(ROWS, bytes, count);
     outcome.fact("galaxies", count);
     Ok(outcome)
-}
-
-fn columns(
-    trained: &model::Trained,
-    galaxies: &[Galaxy],
-    redshifts: &Redshifts,
-    rows: &[Row],
-) -> Vec<ArrayRef> {
-    let digest = trained.digest.as_str();
-    let mut columns: Vec<ArrayRef> = vec![
-        Arc::new(Int64Array::from_iter_values(galaxies.iter().map(|g| g.galaxy_id))),
-        Arc::new(Float64Array::from_iter_values(galaxies.iter().map(|g| g.x))),
-        Arc::new(Float64Array::from_iter_values(galaxies.iter().map(|g| g.y))),
-        Arc::new(Float64Array::from_iter(galaxies.iter().map(|g| g.redshift))),
-        fitted_redshift(galaxies, redshifts, |i| i.p16),
-        fitted_redshift(galaxies, redshifts, |i| i.p50),
-        fitted_redshift(galaxies, redshifts, |i| i.p84),
-        Arc::new(UInt32Array::from_iter_values(galaxies.iter().map(|g| g.pixels))),
-        Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.used))),
-        Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.bands))),
-    ];
-    for i in 0..SUMMED.len() {
-        let mut push = |of: &dyn Fn(&Quantity) -> Option<f64>| {
-            let values = rows.iter().map(|r| of(&r.quantities[i]));
-            columns.push(Arc::new(Float64Array::from_iter(values)));
-        };
-        push(&|q| q.resolved.map(|v| v.p16));
-        push(&|q| q.resolved.map(|v| v.p50));
-        push(&|q| q.resolved.map(|v| v.p84));
-        push(&|q| q.integrated.map(|v| v.p16));
-        push(&|q| q.integrated.map(|v| v.p50));
-        push(&|q| q.integrated.map(|v| v.p84));
-        push(&|q| Some(q.resolved?.p50 - q.integrated?.p50));
-        push(&|q| q.truth);
-        push(&|q| q.resolved_rank);
-        push(&|q| q.integrated_rank);
-    }
-    columns.push(Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.flags))));
-    columns.push(Arc::new(StringArray::from_iter_values(rows.iter().map(|_| digest))));
-    columns
-}
-
-/// A quantile of the redshifts of the galaxies where none is known.
-fn fitted_redshift(
-    galaxies: &[Galaxy],
-    redshifts: &Redshifts,
-    of: fn(Interval) -> f64,
-) -> ArrayRef {
-    let value = |g: &Galaxy| Some(of(Interval::of(&mut redshifts.get(&g.galaxy_id)?.clone())));
-    Arc::new(Float64Array::from_iter(galaxies.iter().map(value)))
 }
 
 fn row(
@@ -272,10 +210,10 @@ fn row(
         }
         whole.add_block(block);
     }
-    let mut quantities = [Quantity::default(); 3];
+    let mut row = Row { used: whole.used, ..Row::default() };
     if galaxy.failed {
         let bits = unknown.flags(galaxy, job.science.prior.redshift_range()) | flags::TASK_FAILED;
-        return Ok(Row { used: whole.used, bands: 0, quantities, flags: bits });
+        return Ok(Row { flags: bits, ..row });
     }
     if whole.available != galaxy.pixels {
         return Err(StageError::Permanent(format!(
@@ -290,23 +228,24 @@ fn row(
     }
     if whole.used == 0 {
         bits |= flags::NO_FITTED_PIXELS;
-        return Ok(Row { used: 0, bands: 0, quantities, flags: bits });
+        return Ok(Row { flags: bits, ..row });
     }
-    for (i, quantity) in quantities.iter_mut().enumerate() {
-        let mut log = whole.sums[i].log10();
-        quantity.truth = whole.truth[i].map(scalar::log10);
-        quantity.resolved_rank = quantity.truth.map(|t| rank(&log, t));
-        quantity.resolved = Some(Interval::of(&mut log));
+    for (i, quantity) in row.quantities.iter_mut().enumerate() {
+        let mut values = whole.draws(i);
+        quantity.truth = whole.true_value(i);
+        quantity.resolved_rank = quantity.truth.map(|t| rank(&values, t));
+        quantity.resolved = Some(Interval::of(&mut values));
     }
     let (flux, mut err, dropped) = integrated::photometry(&whole.bands, whole.used);
     integrated::add_systematic(&flux, &mut err, campaign.field.systematic);
-    let bands = err.iter().filter(|e| **e > 0.0).count() as u32;
+    row.bands = err.iter().filter(|e| **e > 0.0).count() as u32;
+    row.mean_snr = Some(mean_snr(&flux, &err, &snr_positions(campaign))).filter(|s| !s.is_nan());
     if dropped {
         bits |= flags::PARTIAL_BANDS;
     }
-    if bands < super::field::MIN_BANDS as u32 {
+    if row.bands < crate::stages::field::MIN_BANDS as u32 {
         bits |= flags::TOO_FEW_BANDS;
-        return Ok(Row { used: whole.used, bands, quantities, flags: bits });
+        return Ok(Row { flags: bits, ..row });
     }
     let mut stream =
         Stream::new(campaign.seed, Purpose::IntegratedDraw, galaxy.galaxy_id as u64, 0);
@@ -341,10 +280,10 @@ fn row(
     if odd {
         bits |= flags::ATYPICAL;
     }
-    for (quantity, (parameter, _)) in quantities.iter_mut().zip(SUMMED) {
+    for (quantity, parameter) in row.quantities.iter_mut().zip(blocks::parameters()) {
         let mut values: Vec<f64> = one.of(parameter).iter().map(|&v| f64::from(v)).collect();
         quantity.integrated_rank = quantity.truth.map(|t| rank(&values, t));
         quantity.integrated = Some(Interval::of(&mut values));
     }
-    Ok(Row { used: whole.used, bands, quantities, flags: bits })
+    Ok(Row { flags: bits, ..row })
 }
