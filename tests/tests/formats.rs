@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// Some galaxies of [`TINY`] have no pixel this bright, and so no mass.
-const BRIGHT: &str = "field.min_mean_snr=120";
+const BRIGHT: &str = "field.min_mean_snr=320";
 
 /// A folder with a campaign file.
 struct Bench(tempfile::TempDir);

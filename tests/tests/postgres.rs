@@ -194,10 +194,10 @@ async fn what_cannot_be_loaded_is_named_and_changes_nothing() -> anyhow::Result<
     // A stream that ends in an error.
     let galaxy = galaxies(&good);
     let broken = stream::iter([Ok(pixels(1, 1, 9.0)), Err("the store is away".to_owned())]);
-    let error = load(&target, &it, (&galaxy.schema(), &[galaxy.clone()]), broken).await;
+    let error = load(&target, &it, (&galaxy.schema(), std::slice::from_ref(&galaxy)), broken).await;
     assert!(error.unwrap_err().to_string().contains("the store is away"));
     let broken = stream::iter([Err::<RecordBatch, _>("gone at once".to_owned())]);
-    let error = load(&target, &it, (&galaxy.schema(), &[galaxy.clone()]), broken).await;
+    let error = load(&target, &it, (&galaxy.schema(), std::slice::from_ref(&galaxy)), broken).await;
     assert!(error.unwrap_err().to_string().contains("gone at once"));
 
     // Pixels of a galaxy that the catalogue does not have.
@@ -210,7 +210,8 @@ async fn what_cannot_be_loaded_is_named_and_changes_nothing() -> anyhow::Result<
         ("galaxy_id", DataType::Int64, Arc::new(ids)),
         ("mass", DataType::Utf8, Arc::new(text)),
     ]);
-    let error = load(&target, &it, (&typed.schema(), &[typed.clone()]), all(vec![])).await;
+    let error =
+        load(&target, &it, (&typed.schema(), std::slice::from_ref(&typed)), all(vec![])).await;
     let error = error.unwrap_err().to_string();
     assert!(error.contains("`mass`") && error.contains("double precision"), "{error}");
     assert_eq!(state()?, before);
