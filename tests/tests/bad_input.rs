@@ -3,10 +3,12 @@
 
 use anyhow::Context;
 use arrow::array::{ArrayRef, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch};
+use arrow::compute::concat_batches;
 use arrow::datatypes::UInt32Type;
 use outshine_schemas::flags;
-use outshine_store::parquet;
+use outshine_store::{Table, parquet};
 use outshine_tests::processes::{files, outshine, outshine_error, outshine_ok};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -210,8 +212,13 @@ fn pixels_and_galaxies_that_cannot_be_fitted_are_flagged() -> anyhow::Result<()>
     arguments.extend(["--export", &out]);
     outshine_ok(&arguments, &[])?;
 
-    let summaries = bench.path("out/summaries/blocks-0000000.parquet");
-    let table = parquet::decode("summaries", std::fs::read(summaries)?.into(), None)?;
+    let part = |galaxy: i64| -> anyhow::Result<RecordBatch> {
+        let part = bench.path(&format!("out/summaries/galaxy_id={galaxy}/part.parquet"));
+        let table = parquet::decode("summaries", std::fs::read(part)?.into(), None)?;
+        Ok(concat_batches(table.schema(), table.batches())?)
+    };
+    let parts = (1..=4).map(part).collect::<anyhow::Result<Vec<_>>>()?;
+    let table = Table::new("summaries", parts[0].schema(), parts, BTreeMap::new());
     let bits = table.number::<UInt32Type>("flags")?;
     let median = table.float32("log_mass_stellar_p50")?;
     for row in 0..4 {

@@ -8,7 +8,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Schema};
 use futures::{Stream, stream};
-use outshine_database::{Campaign, DatabaseError, Loaded, Target, load};
+use outshine_database::{Campaign, DatabaseError, Loaded, Survey, Target, load};
 use outshine_tests::servers::or_skip;
 use outshine_tests::servers::postgres::Postgres;
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ fn campaign(name: &str, survey: &str) -> Campaign {
     Campaign {
         campaign: format!("{name}-0123"),
         name: name.to_owned(),
-        survey: survey.to_owned(),
+        survey: Survey::Named(survey.to_owned()),
         digest: "0123".to_owned(),
         model: Some("abcd".to_owned()),
         definition: serde_json::json!({"name": name}),
@@ -86,7 +86,8 @@ async fn campaigns_live_side_by_side() -> anyhow::Result<()> {
     let target = database(&server, "side")?;
     let ask = |sql: &str| server.query("side", sql);
 
-    let first = campaign("first", "field's \"1\"; drop table");
+    let survey = "field's \"1\"; drop table";
+    let mut first = campaign("first", survey);
     let rows = vec![(1, Some(9.5)), (2, None), (3, Some(f64::NAN))];
     // Galaxy 3 has no pixels.
     let parts = || vec![pixels(1, 2, 0.5), pixels(2, 1, f32::NAN)];
@@ -103,7 +104,7 @@ async fn campaigns_live_side_by_side() -> anyhow::Result<()> {
     assert_eq!(ask(places)?, before);
 
     // Another campaign of the survey, and one of another survey.
-    let newer = campaign("newer", &first.survey);
+    let newer = campaign("newer", survey);
     put(&target, &newer, &vec![(1, Some(10.0))], vec![pixels(1, 1, 0.7)]).await?;
     put(&target, &campaign("other", "elsewhere"), &vec![(1, Some(7.0))], vec![]).await?;
     let newest = "select campaign, galaxy_id, mass from outshine.galaxy_newest
@@ -112,7 +113,8 @@ async fn campaigns_live_side_by_side() -> anyhow::Result<()> {
     let newest = "select campaign, count(*) from outshine.pixel_newest group by 1 order by 1";
     assert_eq!(ask(newest)?, "first-0123|1\nnewer-0123|1");
     assert_eq!(ask("select count(*) from outshine.galaxy")?, "5");
-    // The first again is not the newest for it.
+    // The first again is not the newest for it, and keeps its survey.
+    first.survey = Survey::Made("made".to_owned());
     put(&target, &first, &rows, parts()).await?;
     let of_one = "select campaign from outshine.galaxy_newest where galaxy_id = 1
          and survey like 'field%'";
@@ -194,10 +196,10 @@ async fn what_cannot_be_loaded_is_named_and_changes_nothing() -> anyhow::Result<
     // A stream that ends in an error.
     let galaxy = galaxies(&good);
     let broken = stream::iter([Ok(pixels(1, 1, 9.0)), Err("the store is away".to_owned())]);
-    let error = load(&target, &it, (&galaxy.schema(), &[galaxy.clone()]), broken).await;
+    let error = load(&target, &it, (&galaxy.schema(), std::slice::from_ref(&galaxy)), broken).await;
     assert!(error.unwrap_err().to_string().contains("the store is away"));
     let broken = stream::iter([Err::<RecordBatch, _>("gone at once".to_owned())]);
-    let error = load(&target, &it, (&galaxy.schema(), &[galaxy.clone()]), broken).await;
+    let error = load(&target, &it, (&galaxy.schema(), std::slice::from_ref(&galaxy)), broken).await;
     assert!(error.unwrap_err().to_string().contains("gone at once"));
 
     // Pixels of a galaxy that the catalogue does not have.
@@ -210,7 +212,8 @@ async fn what_cannot_be_loaded_is_named_and_changes_nothing() -> anyhow::Result<
         ("galaxy_id", DataType::Int64, Arc::new(ids)),
         ("mass", DataType::Utf8, Arc::new(text)),
     ]);
-    let error = load(&target, &it, (&typed.schema(), &[typed.clone()]), all(vec![])).await;
+    let error =
+        load(&target, &it, (&typed.schema(), std::slice::from_ref(&typed)), all(vec![])).await;
     let error = error.unwrap_err().to_string();
     assert!(error.contains("`mass`") && error.contains("double precision"), "{error}");
     assert_eq!(state()?, before);

@@ -38,8 +38,8 @@ pub enum Command {
 #[derive(clap::Args)]
 pub struct Survey {
     /// Name that campaigns share in a database if they mean the same galaxy by
-    /// the same id: views show the newest one's row [default: campaigns on the
-    /// same input share one].
+    /// the same id: views show the newest one's row [default: the one it has there,
+    /// or one that campaigns on the same input share].
     #[arg(long, value_name = "NAME", env = "OUTSHINE_SURVEY")]
     pub survey: Option<String>,
 }

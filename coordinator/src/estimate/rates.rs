@@ -62,6 +62,11 @@ pub const PACKED: f64 = 0.68;
 pub const SIMULATION_PACKED: f64 = 0.9;
 /// What each column of a file costs besides its values.
 pub const COLUMN_BYTES: f64 = 270.0;
+/// The VOTable in a file that users take away: where the file comes from; and
+/// what is said of each column.
+pub const VOTABLE_BYTES: f64 = 3_400.0;
+/// See [`VOTABLE_BYTES`].
+pub const VOTABLE_COLUMN_BYTES: f64 = 195.0;
 /// A commit record, without its files; and each file in it.
 pub const COMMIT_BYTES: f64 = 450.0;
 /// See [`COMMIT_BYTES`].

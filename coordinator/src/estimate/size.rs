@@ -3,7 +3,8 @@
 use super::network::Network;
 use super::rates::{
     CALIBRATION_BYTES, COLUMN_BYTES, COMMIT_BYTES, DESCRIPTION_BYTES, DRAW_BYTES,
-    FILE_RECORD_BYTES, PACKED, SHARD_BYTES, SHIPPED_BYTES, SIMULATION_PACKED,
+    FILE_RECORD_BYTES, PACKED, SHARD_BYTES, SHIPPED_BYTES, SIMULATION_PACKED, VOTABLE_BYTES,
+    VOTABLE_COLUMN_BYTES,
 };
 use arrow::datatypes::{DataType, Schema};
 use outshine_schemas::campaign::{Campaign, KeepDraws};
@@ -34,6 +35,13 @@ impl Size {
         self.files += files;
         self.bytes += rows as f64 * width(schema) * packed;
         self.bytes += (files * schema.fields().len() as u64) as f64 * COLUMN_BYTES;
+    }
+
+    /// As [`Size::table`], with a VOTable in each file.
+    fn product(&mut self, schema: &Schema, rows: u64, files: u64) {
+        self.table(schema, rows, files, PACKED);
+        let each = VOTABLE_BYTES + schema.fields().len() as f64 * VOTABLE_COLUMN_BYTES;
+        self.bytes += files as f64 * each;
     }
 
     fn files(&mut self, count: u64, each: f64) {
@@ -122,16 +130,16 @@ impl Made<'_> {
                     KeepDraws::None => &[],
                 };
                 if !kept.is_empty() {
-                    size.table(&tables::samples(kept, draws), counts.fitted, tasks, PACKED);
+                    size.product(&tables::samples(kept, draws), counts.fitted, tasks);
                     let values = counts.fitted * u64::from(fit.draws) * kept.len() as u64;
                     size.bytes += values as f64 * DRAW_BYTES;
                 }
                 let schema = tables::summaries(names, mock, fit.pixel_redshifts);
-                size.table(&schema, counts.pixels, tasks, PACKED);
+                size.product(&schema, counts.pixels, tasks);
             }
             Stage::Reduce => size.table(&tables::catalogue(), counts.galaxies, tasks, PACKED),
             Stage::Catalogue => {
-                size.table(&tables::catalogue(), counts.galaxies, 1, PACKED);
+                size.product(&tables::catalogue(), counts.galaxies, 1);
                 if mock {
                     let rows = names.len() as u64 + 6;
                     size.table(&tables::validation(), rows, 1, PACKED);

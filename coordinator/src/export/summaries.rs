@@ -122,3 +122,26 @@ impl Galaxy {
         folder.put(&format!("{KEY}={}/part.parquet", self.id), &bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, Int64Array};
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    fn batch(ids: Vec<i64>) -> RecordBatch {
+        let schema = Schema::new(vec![Field::new(KEY, DataType::Int64, false)]);
+        let ids: ArrayRef = Arc::new(Int64Array::from(ids));
+        RecordBatch::try_new(Arc::new(schema), vec![ids]).unwrap()
+    }
+
+    #[test]
+    fn rows_are_cut_where_the_galaxy_changes() {
+        let runs = by_galaxy(&batch(vec![-3, -3, 5, 6, 6])).unwrap();
+        let cut: Vec<_> = runs.iter().map(|(id, rows)| (*id, rows.num_rows())).collect();
+        assert_eq!(cut, [(-3, 2), (5, 1), (6, 2)]);
+        assert!(by_galaxy(&batch(vec![])).unwrap().is_empty());
+        let other = batch(vec![1]).project(&[]).unwrap();
+        assert!(by_galaxy(&other).unwrap_err().to_string().contains("galaxy_id"));
+    }
+}

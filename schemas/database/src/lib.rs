@@ -28,9 +28,8 @@ pub struct Campaign {
     pub campaign: String,
     /// The name that its file gives it.
     pub name: String,
-    /// Campaigns of one survey mean the same galaxy by the same id: of these,
-    /// views show the newest campaign's row.
-    pub survey: String,
+    /// The survey that it is of.
+    pub survey: Survey,
     /// Digest of all that decides its results.
     pub digest: String,
     /// SHA-256 of its model.
@@ -39,6 +38,16 @@ pub struct Campaign {
     pub definition: serde_json::Value,
     /// Where its tables come from.
     pub provenance: BTreeMap<String, String>,
+}
+
+/// A survey: its campaigns mean the same galaxy by the same id, and of these,
+/// views show the newest campaign's row.
+#[derive(Clone, Debug)]
+pub enum Survey {
+    /// By the name that a user gives it.
+    Named(String),
+    /// By a name made for it; a campaign that is there keeps the one it has.
+    Made(String),
 }
 
 /// Whether the database can be reached and loaded.

@@ -2,7 +2,7 @@
 
 use crate::cells::{Column, sql_type, wire_type};
 use crate::columns::{Followed, GALAXY, PIXEL, follow, make_views};
-use crate::{Campaign, DatabaseError, Target, migrations, name, positions};
+use crate::{Campaign, DatabaseError, Survey, Target, migrations, name, positions};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
@@ -90,12 +90,17 @@ async fn announce(
              (campaign, name, survey, digest, model, definition, provenance)
          values ($1, $2, $3, $4, $5, $6::text::jsonb, $7::text::jsonb)
          on conflict (campaign) do update set
-             survey = excluded.survey, model = excluded.model, definition = excluded.definition,
+             survey = case when $8 then excluded.survey else campaign.survey end,
+             model = excluded.model, definition = excluded.definition,
              provenance = excluded.provenance, loaded = now()
          returning key";
-    let Campaign { campaign: id, name, survey, digest, model, .. } = campaign;
+    let Campaign { campaign: id, name, digest, model, .. } = campaign;
+    let (survey, named) = match &campaign.survey {
+        Survey::Named(survey) => (survey, true),
+        Survey::Made(survey) => (survey, false),
+    };
     let row = transaction
-        .query_one(row, &[id, name, survey, digest, model, &definition, &provenance])
+        .query_one(row, &[id, name, survey, digest, model, &definition, &provenance, &named])
         .await?;
     Ok(row.get(0))
 }
