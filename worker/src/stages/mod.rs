@@ -18,13 +18,14 @@ mod science;
 mod shipped;
 mod simulate;
 mod simulated;
-mod table;
+pub(crate) mod table;
 mod train;
 pub mod typical;
 pub mod upstream;
 
 pub use draws::{Drawer, truth};
 pub use error::{RetryClass, StageError};
+pub use field::{CHUNK_BLOCKS, field_file};
 pub use science::Science;
 
 use crate::runtime::{Assignment, Kernel};
