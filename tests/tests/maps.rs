@@ -32,6 +32,7 @@ name = "maps"
 seed = 5
 
 [field.mock]
+kind = "prior"
 galaxies = 3
 columns = 2
 stamp = 40
@@ -105,8 +106,10 @@ fn partial(folder: &Path) -> anyhow::Result<Vec<String>> {
 #[test]
 fn astropy_reads_maps_of_both_families_and_their_wcs() -> anyhow::Result<()> {
     let Some(python) = or_skip(python()) else { return Ok(()) };
-    let header: BTreeMap<&str, serde_json::Value> =
-        WCS.iter().map(|&(key, text)| Ok((key, serde_json::from_str(text)?))).collect::<anyhow::Result<_>>()?;
+    let header: BTreeMap<&str, serde_json::Value> = WCS
+        .iter()
+        .map(|&(key, text)| Ok((key, serde_json::from_str(text)?)))
+        .collect::<anyhow::Result<_>>()?;
     let header = serde_json::to_string(&header)?;
     for family in ["tau", "dirichlet"] {
         let bench = Bench::new(&format!("{MOCK}\n[prior]\nsfh = \"{family}\"\n"))?;
@@ -198,7 +201,10 @@ fn table(pixels: &[Pixel], path: &Path) -> anyhow::Result<()> {
     let mut columns: Vec<(String, ArrayRef)> = vec![
         ("x".into(), Arc::new(Int32Array::from_iter_values(pixels.iter().map(|p| p.x)))),
         ("y".into(), Arc::new(Int32Array::from_iter_values(pixels.iter().map(|p| p.y)))),
-        ("galaxy_id".into(), Arc::new(Int64Array::from_iter_values(pixels.iter().map(|p| p.galaxy)))),
+        (
+            "galaxy_id".into(),
+            Arc::new(Int64Array::from_iter_values(pixels.iter().map(|p| p.galaxy))),
+        ),
         ("redshift".into(), Arc::new(Float64Array::from_iter(pixels.iter().map(|p| p.redshift)))),
     ];
     for (i, band) in BANDS.iter().enumerate() {
@@ -271,7 +277,8 @@ fn odd_galaxies_get_maps_or_a_reason_and_the_rest_goes_on() -> anyhow::Result<()
         ensure!(made.contains(&format!("galaxy-{id}/maps.fits")), "{made:?}");
         ensure!(made.contains(&format!("galaxy-{id}/panel.png")), "{made:?}");
     }
-    let panel = |id: i64| std::fs::read_to_string(bench.path(odd).join(format!("galaxy-{id}/panel.svg")));
+    let panel =
+        |id: i64| std::fs::read_to_string(bench.path(odd).join(format!("galaxy-{id}/panel.svg")));
     ensure!(panel(4)?.contains("no fitted pixel"), "the panel of galaxy 4");
     ensure!(panel(5)?.contains("(fitted)"), "the panel of galaxy 5");
 

@@ -12,7 +12,7 @@ pub const PROFILED: [(&str, &str, &str, &str); 7] = [
     ),
     (
         "log_sfr_100_density",
-        "log10(Msun/yr/kpc^2)",
+        "log10(Msun/(yr kpc^2))",
         "phys.SFR",
         "star-formation rate of 100 Myr per proper area",
     ),
@@ -45,10 +45,11 @@ pub fn profiles() -> Schema {
     fields.push(column("pixels", DataType::UInt32, false, "", "meta.number", meaning));
     for (name, unit, ucd, meaning) in PROFILED {
         for (end, word, what) in [
+            ("p16", "stat.min", "median of the pixels' 16th percentiles"),
             ("p50", "stat.median", "median of the pixels' medians"),
-            ("p16", "stat.min", "16th percentile of the pixels' medians"),
-            ("p84", "stat.max", "84th percentile of the pixels' medians"),
-            ("sigma", "stat.error", "median of the pixels' uncertainties"),
+            ("p84", "stat.max", "median of the pixels' 84th percentiles"),
+            ("low", "stat.min", "16th percentile of the pixels' medians"),
+            ("high", "stat.max", "84th percentile of the pixels' medians"),
         ] {
             let ucd = format!("{ucd};{word}");
             let what = format!("{meaning}: {what}");

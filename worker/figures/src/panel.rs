@@ -96,9 +96,11 @@ impl View {
         // Room for the scale bar and the PSF.
         let cells = longest + longest / 3 + 4;
         let before = |size: usize| ((cells - size) / 2) as i64;
+        // A little above the middle, as they are below.
+        let raised = (cells / 12) as i64;
         Self {
             x0: i64::from(frame.x0) - before(frame.width),
-            y0: i64::from(frame.y0) - before(frame.height),
+            y0: i64::from(frame.y0) - before(frame.height) - raised,
             cells,
         }
     }
@@ -295,6 +297,8 @@ fn psf(root: &Root<'_>, panel: &Panel<'_>, view: View, area: &Area) -> Result<()
     let radius = radius.round().max(1.0) as i32;
     let inset = 24 + radius;
     let centre = (area.left + inset, area.bottom() - inset);
+    // Dark around the white, to be seen on a bright galaxy.
+    canvas::circle(root, centre, radius, INK, 8)?;
     canvas::circle(root, centre, radius, WHITE, 3)?;
     let at = (area.left + 24 + 2 * radius + 14, centre.1);
     write(root, "PSF", at, &text_style(SMALL, WHITE, Anchor::Left))
@@ -324,6 +328,7 @@ fn scale_bar(
     };
     let length = (length_px * view.units_per_pixel()).round() as i32;
     let (right, y) = (area.right() - 28, area.bottom() - 62);
+    line(root, &[(right - length - 3, y), (right + 3, y)], INK, 12)?;
     line(root, &[(right - length, y), (right, y)], WHITE, 6)?;
     let middle = right - length / 2;
     // A text that is longer than the bar ends where the bar does.

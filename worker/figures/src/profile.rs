@@ -16,7 +16,7 @@ const RIGHT: i32 = 40;
 /// Above a chart, for its upper numbers.
 const ABOVE: i32 = 130;
 const BELOW: i32 = 130;
-const TITLE: i32 = 90;
+const TITLE: i32 = 150;
 /// Sizes of text.
 const LARGE: i32 = 40;
 const LABEL: i32 = 35;
@@ -24,20 +24,27 @@ const SMALL: i32 = 30;
 /// Blue, and the grey of marks.
 const BLUE: RGBColor = RGBColor(0, 90, 160);
 const GREY: RGBColor = RGBColor(120, 120, 120);
+/// The part of the bars that may leave a chart at an end.
+const BEYOND: f64 = 0.08;
+/// Lengths of dots and dashes.
+const DOTS: i32 = 4;
+const DASHES: i32 = 14;
 
 /// A quantity in each annulus, [annuli]; not a number where there is none.
 #[derive(Clone, Debug)]
 pub struct Series<'a> {
     /// Label with unit.
     pub label: &'a str,
-    /// Median over the pixels.
-    pub p50: &'a [f64],
-    /// 16th percentile over the pixels.
+    /// 16th percentile of a pixel's posterior.
     pub p16: &'a [f64],
-    /// 84th percentile over the pixels.
+    /// Its median.
+    pub p50: &'a [f64],
+    /// Its 84th percentile.
     pub p84: &'a [f64],
-    /// Typical uncertainty of a pixel.
-    pub sigma: &'a [f64],
+    /// 16th percentile of the pixels' medians.
+    pub low: &'a [f64],
+    /// 84th percentile of the pixels' medians.
+    pub high: &'a [f64],
 }
 
 /// An axis: what a pixel is in its unit.
@@ -62,8 +69,10 @@ pub struct Profiles<'a> {
     pub lower: Axis<'a>,
     /// The upper axis, where a second unit is known.
     pub upper: Option<Axis<'a>>,
-    /// Marks: radius in pixels and name.
-    pub marks: &'a [(f64, &'a str)],
+    /// Half of the width of the PSF at half maximum, in pixels.
+    pub psf_px: Option<f64>,
+    /// Half-mass radius, in pixels.
+    pub half_mass_px: Option<f64>,
     /// Up to four quantities.
     pub series: &'a [Series<'a>],
 }
@@ -106,7 +115,7 @@ impl Chart<'_> {
         if let Some(upper) = &self.profiles.upper {
             axis(upper, area.top, -1)?;
         }
-        let marks = ticks(self.low, self.high, 6);
+        let marks = ticks(self.low, self.high, 8);
         let style = text_style(SMALL, INK, Anchor::Right);
         for (mark, name) in marks.iter().zip(labels(&marks)) {
             let y = self.y(*mark);
@@ -116,22 +125,14 @@ impl Chart<'_> {
         canvas::write_upwards(root, label, (area.left - 140, area.top + area.height / 2), LABEL)
     }
 
-    fn marks(&self, root: &Root<'_>) -> Result<(), FigureError> {
-        let mut lowest = self.area.bottom() - 30;
-        for &(radius, name) in self.profiles.marks {
-            if radius <= 0.0 || radius >= self.profiles.last_px {
-                continue;
-            }
-            let x = self.x(radius);
-            // Dashes; bounded by the height.
-            for top in (self.area.top..self.area.bottom() - 9).step_by(18) {
-                line(root, &[(x, top), (x, top + 9)], GREY, 2)?;
-            }
-            let at_right = x > self.area.left + self.area.width * 3 / 4;
-            let (anchor, x) =
-                if at_right { (Anchor::Right, x - 10) } else { (Anchor::Left, x + 10) };
-            write(root, name, (x, lowest), &text_style(SMALL, GREY, anchor))?;
-            lowest -= 36;
+    /// An upright line at a radius, of dashes as long as the gaps between them.
+    fn mark(&self, root: &Root<'_>, radius_px: Option<f64>, dash: i32) -> Result<(), FigureError> {
+        let last = self.profiles.last_px;
+        let Some(radius) = radius_px.filter(|r| *r > 0.0 && *r < last) else { return Ok(()) };
+        let (x, bottom) = (self.x(radius), self.area.bottom());
+        // Bounded by the height.
+        for top in (self.area.top..bottom - dash).step_by(2 * dash as usize) {
+            line(root, &[(x, top), (x, top + dash)], GREY, 3)?;
         }
         Ok(())
     }
@@ -140,8 +141,8 @@ impl Chart<'_> {
         let known: Vec<usize> =
             (0..series.p50.len()).filter(|&i| series.p50[i].is_finite()).collect();
         let at = |i: usize, value: f64| (self.x(self.profiles.radius_px[i]), self.y(value));
-        let upper = known.iter().map(|&i| at(i, series.p84[i]));
-        let lower = known.iter().rev().map(|&i| at(i, series.p16[i]));
+        let upper = known.iter().map(|&i| at(i, series.high[i]));
+        let lower = known.iter().rev().map(|&i| at(i, series.low[i]));
         let band: Vec<(i32, i32)> = upper.chain(lower).collect();
         if known.len() > 1 {
             fill(root, &band, BLUE, 0.2)?;
@@ -150,9 +151,9 @@ impl Chart<'_> {
         }
         for &i in &known {
             let (x, y) = at(i, series.p50[i]);
-            if series.sigma[i].is_finite() {
-                let ends = [-1.0, 1.0].map(|sign| at(i, series.p50[i] + sign * series.sigma[i]));
-                line(root, &ends, BLUE, 2)?;
+            let bar = [series.p16[i], series.p84[i]];
+            if bar.iter().all(|end| end.is_finite()) {
+                line(root, &bar.map(|end| at(i, end)), BLUE, 3)?;
             }
             disc(root, (x, y), 7, BLUE)?;
         }
@@ -170,10 +171,19 @@ pub fn draw(profiles: &Profiles<'_>) -> Result<Figure, FigureError> {
     let (width, height) = (2 * step_x, TITLE + rows * step_y);
     Canvas::new(width as u32, height as u32).finish(|root| {
         let style = text_style(LARGE, INK, Anchor::Left);
-        write(root, profiles.title, (LEFT, TITLE / 2), &style)?;
-        let legend = "points: median of the pixels, bars: \u{b1}1\u{3c3} of a pixel's posterior, \
-                      band: 16\u{2013}84 % of the pixels";
-        write(root, legend, (LEFT, TITLE / 2 + 48), &text_style(SMALL, INK, Anchor::Left))?;
+        write(root, profiles.title, (LEFT, TITLE / 3), &style)?;
+        let style = text_style(SMALL, INK, Anchor::Left);
+        let legend = "points and bars: median and 16\u{2013}84 % of the posterior of a typical \
+                      pixel; band: 16\u{2013}84 % of the pixels' medians";
+        write(root, legend, (LEFT, TITLE / 3 + 54), &style)?;
+        let marks = [
+            profiles.psf_px.map(|_| "dotted: half the FWHM of the PSF"),
+            profiles.half_mass_px.map(|_| "dashed: half-mass radius"),
+        ];
+        let legend = marks.into_iter().flatten().collect::<Vec<_>>().join("; ");
+        if !legend.is_empty() {
+            write(root, &legend, (LEFT, TITLE / 3 + 94), &style)?;
+        }
         for (i, series) in profiles.series.iter().enumerate() {
             let (row, column) = (i as i32 / 2, i as i32 % 2);
             let area = Area {
@@ -184,7 +194,8 @@ pub fn draw(profiles: &Profiles<'_>) -> Result<Figure, FigureError> {
             };
             let (low, high) = range(series);
             let chart = Chart { profiles, area, low, high };
-            chart.marks(root)?;
+            chart.mark(root, profiles.psf_px, DOTS)?;
+            chart.mark(root, profiles.half_mass_px, DASHES)?;
             chart.series(root, series)?;
             chart.axes(root, series.label)?;
         }
@@ -192,20 +203,23 @@ pub fn draw(profiles: &Profiles<'_>) -> Result<Figure, FigureError> {
     })
 }
 
-/// Limits of a chart: all bars and bands, and some room.
+/// Limits of a chart: all points and bands, nearly all bars, and some room. A
+/// bar that is far longer than the others leaves the chart.
 fn range(series: &Series<'_>) -> (f64, f64) {
-    let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
-    for i in 0..series.p50.len() {
-        let (p50, sigma) = (series.p50[i], series.sigma[i]);
-        for value in [series.p16[i], series.p84[i], p50 - sigma, p50 + sigma, p50] {
-            if value.is_finite() {
-                (low, high) = (low.min(value), high.max(value));
-            }
-        }
-    }
-    if low > high {
-        return (0.0, 1.0);
-    }
+    let finite = |parts: &[&[f64]]| {
+        let mut sorted = parts.concat();
+        sorted.retain(|v| v.is_finite());
+        sorted.sort_by(f64::total_cmp);
+        sorted
+    };
+    let points = finite(&[series.low, series.p50, series.high]);
+    let (Some(&first), Some(&last)) = (points.first(), points.last()) else { return (0.0, 1.0) };
+    let end = |bars: Vec<f64>, part: f64, or: f64| {
+        let place = (part * bars.len().saturating_sub(1) as f64).round() as usize;
+        bars.get(place).copied().unwrap_or(or)
+    };
+    let low = first.min(end(finite(&[series.p16]), BEYOND, first));
+    let high = last.max(end(finite(&[series.p84]), 1.0 - BEYOND, last));
     let room = (0.06 * (high - low)).max(0.01);
     (low - room, high + room)
 }

@@ -92,7 +92,9 @@ fn panels_of_odd_galaxies_are_drawn() {
     // Two ends of a long line, which thinning must not lose.
     let line = panel(&[0, 16_000], &[0, 0], &[7.0, 9.0], SKY);
     let seen = colours(&line);
-    assert!(seen.contains(&ColourMap::Viridis.at(1.0)) && seen.contains(&ColourMap::Viridis.at(0.0)));
+    assert!(
+        seen.contains(&ColourMap::Viridis.at(1.0)) && seen.contains(&ColourMap::Viridis.at(0.0))
+    );
     // Values that no scale can hold, and a PSF that would fill the image.
     let wide = Sky { psf_fwhm_arcsec: Some(100.0), ..SKY };
     let wild = panel(&[0, 1, 2], &[0, 1, 2], &[f32::MAX, f32::MIN, f32::INFINITY], wide);
@@ -104,9 +106,8 @@ fn a_profile_shows_its_axes_and_marks() {
     let radius = [0.5, 1.5, 2.5, 3.5];
     let p50 = [9.0, 8.5, f64::NAN, 7.5];
     let shift = |by: f64| p50.map(|v| v + by);
-    let (p16, p84) = (shift(-0.2), shift(0.3));
-    let sigma = [0.1, 0.2, f64::NAN, f64::NAN];
-    let series = |label| Series { label, p50: &p50, p16: &p16, p84: &p84, sigma: &sigma };
+    let (p16, p84, low, high) = (shift(-0.2), shift(0.3), shift(-0.1), shift(0.1));
+    let series = |label| Series { label, p16: &p16, p50: &p50, p84: &p84, low: &low, high: &high };
     let draw = |series: &[Series<'_>], last_px| {
         profile::draw(&Profiles {
             title: "Galaxy 7",
@@ -114,7 +115,8 @@ fn a_profile_shows_its_axes_and_marks() {
             last_px,
             lower: Axis { label: "radius [kpc]", per_pixel: 0.22 },
             upper: Some(Axis { label: "radius [arcsec]", per_pixel: 0.03 }),
-            marks: &[(1.1, "PSF"), (40.0, "outside")],
+            psf_px: Some(1.1),
+            half_mass_px: Some(40.0),
             series,
         })
         .unwrap()
@@ -122,15 +124,15 @@ fn a_profile_shows_its_axes_and_marks() {
     let four = ["one", "two", "three", "four"].map(series);
     let figure = draw(&four, 4.0);
     assert_eq!(figure, draw(&four, 4.0), "the same bytes");
-    for word in ["Galaxy 7", "radius [kpc]", "radius [arcsec]", "one", "four", "PSF"] {
+    for word in ["Galaxy 7", "radius [kpc]", "radius [arcsec]", "one", "four", "PSF", "half-mass"] {
         assert!(figure.svg.contains(word), "`{word}`");
     }
-    assert!(!figure.svg.contains("outside") && !figure.svg.contains("NaN"));
+    assert!(!figure.svg.contains("NaN"));
     // Three annuli have a point, in each of four charts.
     assert_eq!(figure.svg.matches("<circle").count(), 12);
     // Nothing to show.
     let nothing = [f64::NAN; 4];
-    let empty =
-        Series { label: "none", p50: &nothing, p16: &nothing, p84: &nothing, sigma: &nothing };
+    let n = &nothing;
+    let empty = Series { label: "none", p16: n, p50: n, p84: n, low: n, high: n };
     assert_eq!(draw(&[empty], 4.0).svg.matches("<circle").count(), 0);
 }

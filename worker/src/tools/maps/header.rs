@@ -53,8 +53,8 @@ pub fn primary(
     header
 }
 
-/// Where the pixels of an extension lie: on the sky, where that is known, and,
-/// as the alternate system P, in the field.
+/// Where the pixels of an extension lie: on the sky, where that is known, and in
+/// the field, as the alternate system P and for want of another.
 pub fn position(image: &Image, frame: &Frame) -> Header {
     let mut header = Header::default();
     let first = [f64::from(frame.x0), f64::from(frame.y0)];
@@ -72,12 +72,15 @@ pub fn position(image: &Image, frame: &Frame) -> Header {
             Keyword::Number(value) => header.number(key, value - start, ""),
         }
     }
-    header.text("WCSNAMEP", "FIELD", "x and y of the pixel table");
-    for (axis, name, start) in [(1, "x", first[0]), (2, "y", first[1])] {
-        header.text(&format!("CTYPE{axis}P"), name, "");
-        header.number(&format!("CRPIX{axis}P"), 1.0, "");
-        header.number(&format!("CRVAL{axis}P"), start, "");
-        header.number(&format!("CDELT{axis}P"), 1.0, "");
+    let systems: &[&str] = if image.wcs.is_some() { &["P"] } else { &["", "P"] };
+    for system in systems {
+        header.text(&format!("WCSNAME{system}"), "FIELD", "x and y of the pixel table");
+        for (axis, name, start) in [(1, "x", first[0]), (2, "y", first[1])] {
+            header.text(&format!("CTYPE{axis}{system}"), name, "");
+            header.number(&format!("CRPIX{axis}{system}"), 1.0, "");
+            header.number(&format!("CRVAL{axis}{system}"), start, "");
+            header.number(&format!("CDELT{axis}{system}"), 1.0, "");
+        }
     }
     header
 }

@@ -7,7 +7,7 @@ mod pixels;
 mod profile;
 
 pub use ecsv::ecsv;
-pub use pixels::Pixels;
+pub use pixels::{Pixels, Quantity};
 pub use profile::{Rows, parquet as profile_parquet, table as profile_table};
 
 use crate::stages::{Science, StageError};
@@ -185,9 +185,10 @@ impl Mapper {
         half_mass: Option<HalfMass>,
     ) -> Result<Vec<u8>, FigureError> {
         let mut planes = Vec::new();
-        let mut add = |name: &str, unit: &str, meaning: &str, median: &[f32], sigma: &[f32]| {
+        let mut add = |name: &str, unit: &str, meaning: &str, quantity: &Quantity| {
+            let sigma = quantity.sigma();
             for (end, what, values) in
-                [("", "median", median), ("_ERR", "half of p84 - p16", sigma)]
+                [("", "median", &quantity.p50), ("_ERR", "half of p84 - p16", &sigma)]
             {
                 let map = frame.map(&pixels.x, &pixels.y, values, f32::NAN);
                 planes.push(Plane {
@@ -200,21 +201,17 @@ impl Mapper {
         };
         let (mass, sfr) = (&pixels.log_mass, &pixels.log_sfr);
         if let Some(area) = scales.pixel_kpc2 {
-            let density = pixels::per_area(&mass.median, area);
             let meaning = "surviving stellar mass per area";
-            add("LOG_MASS_DENSITY", "dex(Msun / kpc2)", meaning, &density, &mass.sigma);
-            let density = pixels::per_area(&sfr.median, area);
+            add("LOG_MASS_DENSITY", "dex(Msun / kpc2)", meaning, &mass.per_area(area));
             let meaning = "star-formation rate of 100 Myr per area";
-            add("LOG_SFR_DENSITY", "dex(Msun / (yr kpc2))", meaning, &density, &sfr.sigma);
+            add("LOG_SFR_DENSITY", "dex(Msun / (yr kpc2))", meaning, &sfr.per_area(area));
         }
-        let meaning = "surviving stellar mass of the pixel";
-        add("LOG_MASS", "dex(Msun)", meaning, &mass.median, &mass.sigma);
-        let meaning = "star-formation rate of 100 Myr of the pixel";
-        add("LOG_SFR", "dex(Msun / yr)", meaning, &sfr.median, &sfr.sigma);
-        add("AGE", "Gyr", "mass-weighted age", &pixels.age.median, &pixels.age.sigma);
-        add("A_V", "mag", "attenuation at 5500 A", &pixels.a_v.median, &pixels.a_v.sigma);
+        add("LOG_MASS", "dex(Msun)", "surviving stellar mass of the pixel", mass);
+        add("LOG_SFR", "dex(Msun / yr)", "star-formation rate of 100 Myr of the pixel", sfr);
+        add("AGE", "Gyr", "mass-weighted age", &pixels.age);
+        add("A_V", "mag", "attenuation at 5500 A", &pixels.a_v);
         if let Some(t50) = &pixels.t50 {
-            add("T50", "Gyr", "time since half the mass formed", &t50.median, &t50.sigma);
+            add("T50", "Gyr", "time since half the mass formed", t50);
         }
         let mut whole = |name: &str, meaning: &str, values: Values| {
             let (name, meaning) = (name.to_owned(), meaning.to_owned());
@@ -242,53 +239,31 @@ impl Mapper {
         frame: &Frame,
         scales: &Scales,
     ) -> Result<Figure, FigureError> {
-        let (density, label) = match scales.pixel_kpc2 {
-            Some(area) => (
-                pixels::per_area(&pixels.log_mass.median, area),
-                "log_{10} \u{3a3}_{\u{2605}} [M_{\u{2299}} kpc^{\u{2212}2}]",
-            ),
-            None => (
-                pixels.log_mass.median.clone(),
-                "log_{10} M_{\u{2605}} [M_{\u{2299}} pixel^{\u{2212}1}]",
-            ),
+        let mass = match scales.pixel_kpc2 {
+            Some(area) => &pixels.log_mass.per_area(area),
+            None => &pixels.log_mass,
         };
-        let age = match &pixels.t50 {
-            Some(t50) => Layer {
-                label: "t_{50%} lookback [Gyr]",
-                sigma_label: "\u{3c3}(t_{50%}) [Gyr]",
-                median: &t50.median,
-                sigma: &t50.sigma,
-                least_span: 0.1,
-                colours: ColourMap::Plasma,
-            },
-            None => Layer {
-                label: "mass-weighted age [Gyr]",
-                sigma_label: "\u{3c3}(age) [Gyr]",
-                median: &pixels.age.median,
-                sigma: &pixels.age.sigma,
-                least_span: 0.1,
-                colours: ColourMap::Plasma,
-            },
+        let mass_label = match scales.pixel_kpc2 {
+            Some(_) => "log_{10} \u{3a3}_{\u{2605}} [M_{\u{2299}} kpc^{\u{2212}2}]",
+            None => "log_{10} M_{\u{2605}} [M_{\u{2299}} pixel^{\u{2212}1}]",
         };
-        let layers = [
-            Layer {
-                label,
-                sigma_label: "\u{3c3}(log_{10} mass) [dex]",
-                median: &density,
-                sigma: &pixels.log_mass.sigma,
-                least_span: 0.3,
-                colours: ColourMap::Viridis,
-            },
-            age,
-            Layer {
-                label: "A_{V} [mag]",
-                sigma_label: "\u{3c3}(A_{V}) [mag]",
-                median: &pixels.a_v.median,
-                sigma: &pixels.a_v.sigma,
-                least_span: 0.2,
-                colours: ColourMap::Magma,
-            },
+        let (age, age_labels) = match &pixels.t50 {
+            Some(t50) => (t50, ["t_{50%} lookback [Gyr]", "\u{3c3}(t_{50%}) [Gyr]"]),
+            None => (&pixels.age, ["mass-weighted age [Gyr]", "\u{3c3}(age) [Gyr]"]),
+        };
+        let sigmas = [mass, age, &pixels.a_v].map(Quantity::sigma);
+        let mass_labels = [mass_label, "\u{3c3}(log_{10} mass) [dex]"];
+        let dust_labels = ["A_{V} [mag]", "\u{3c3}(A_{V}) [mag]"];
+        let of = [
+            (mass, mass_labels, 0.3, ColourMap::Viridis),
+            (age, age_labels, 0.1, ColourMap::Plasma),
+            (&pixels.a_v, dust_labels, 0.2, ColourMap::Magma),
         ];
+        let layers: [Layer<'_>; 3] = std::array::from_fn(|i| {
+            let (quantity, [label, sigma_label], least_span, colours) = of[i];
+            let (median, sigma) = (&quantity.p50, &sigmas[i]);
+            Layer { label, sigma_label, median, sigma, least_span, colours }
+        });
         let shown = self.shown(pixels);
         let colours = match shown {
             None => Vec::new(),

@@ -10,14 +10,33 @@ use outshine_store::Table;
 /// The column that only histories of the Dirichlet family have.
 pub const T50: &str = "t50_lookback_gyr";
 
-/// Median and uncertainty of a quantity, [pixels]; not a number where the
-/// pixel was not fitted.
+/// Percentiles of the posteriors of a quantity, [pixels]; not a number where
+/// the pixel was not fitted.
 #[derive(Clone, Debug, Default)]
 pub struct Quantity {
+    /// 16th percentiles.
+    pub p16: Vec<f32>,
     /// Medians.
-    pub median: Vec<f32>,
-    /// Half of p84 - p16.
-    pub sigma: Vec<f32>,
+    pub p50: Vec<f32>,
+    /// 84th percentiles.
+    pub p84: Vec<f32>,
+}
+
+impl Quantity {
+    /// Uncertainties: half of p84 - p16.
+    #[must_use]
+    pub fn sigma(&self) -> Vec<f32> {
+        self.p84.iter().zip(&self.p16).map(|(high, low)| 0.5 * (high - low)).collect()
+    }
+
+    /// log10 of a quantity per pixel as log10 of it per kpc^2, where a pixel has
+    /// an area of `pixel_kpc2`.
+    #[must_use]
+    pub fn per_area(&self, pixel_kpc2: f64) -> Self {
+        let shift = scalar::log10(pixel_kpc2);
+        let shifted = |log: &[f32]| log.iter().map(|&v| (f64::from(v) - shift) as f32).collect();
+        Self { p16: shifted(&self.p16), p50: shifted(&self.p50), p84: shifted(&self.p84) }
+    }
 }
 
 /// The pixels of a galaxy, in order of row and column.
@@ -60,8 +79,9 @@ impl Columns {
             let column = &self.0[i];
             if column.is_null(row) { f32::NAN } else { column.value(row) }
         };
-        into.median.push(value(1));
-        into.sigma.push(0.5 * (value(2) - value(0)));
+        into.p16.push(value(0));
+        into.p50.push(value(1));
+        into.p84.push(value(2));
     }
 }
 
@@ -152,7 +172,7 @@ impl Pixels {
 
     /// Whether each pixel was fitted.
     pub fn is_fitted(&self) -> impl Iterator<Item = bool> {
-        self.log_mass.median.iter().map(|m| m.is_finite())
+        self.log_mass.p50.iter().map(|m| m.is_finite())
     }
 
     /// How many were.
@@ -164,7 +184,7 @@ impl Pixels {
     /// Masses in Msun, [pixels]; not a number where not fitted.
     #[must_use]
     pub fn mass_msun(&self) -> Vec<f64> {
-        self.log_mass.median.iter().map(|&m| scalar::exp10(f64::from(m))).collect()
+        self.log_mass.p50.iter().map(|&m| scalar::exp10(f64::from(m))).collect()
     }
 
     /// Fluxes in a band, not a number where it was not observed.
@@ -188,11 +208,4 @@ impl Pixels {
         }
         (seen / self.x.len() as f64, flux / f64::sqrt(variance))
     }
-}
-
-/// log10 of a quantity per pixel as log10 of it per kpc^2, where a pixel has an
-/// area of `pixel_kpc2`.
-pub fn per_area(log: &[f32], pixel_kpc2: f64) -> Vec<f32> {
-    let shift = scalar::log10(pixel_kpc2);
-    log.iter().map(|&v| (f64::from(v) - shift) as f32).collect()
 }

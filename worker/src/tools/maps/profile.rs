@@ -1,6 +1,6 @@
 //! Radial profiles of galaxies: rows of their table, and their figure.
 
-use super::pixels::{Pixels, Quantity, per_area};
+use super::pixels::{Pixels, Quantity};
 use super::{Scales, StageError};
 use crate::stages::table::{encode_batches, plain};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, UInt32Array};
@@ -12,6 +12,9 @@ use outshine_figures::canvas::Figure;
 use outshine_figures::profile::{Axis, Profiles, Series, draw};
 use outshine_schemas::tables::{PROFILED, profiles};
 use std::sync::Arc;
+
+/// The columns of a quantity, in order.
+const LEVELS: [fn(&Level) -> f64; 5] = [|l| l.p16, |l| l.p50, |l| l.p84, |l| l.low, |l| l.high];
 
 /// The annuli of a galaxy.
 #[derive(Clone, Debug)]
@@ -37,7 +40,10 @@ impl Rows {
     ) -> Self {
         let (x, y) = (&pixels.x, &pixels.y);
         let ellipse = shape::ellipse(x, y, mass);
-        let mut radius = ellipse.map_or_else(Vec::new, |ellipse| radii(&ellipse, x, y));
+        let mut radius = match &ellipse {
+            Some(ellipse) => radii(ellipse, x, y),
+            None => vec![f64::NAN; x.len()],
+        };
         // Annuli end at the last fitted pixel.
         for (radius, fitted) in radius.iter_mut().zip(pixels.is_fitted()) {
             if !fitted {
@@ -45,11 +51,7 @@ impl Rows {
             }
         }
         let annuli = annuli(&radius);
-        let density = |quantity: &Quantity| {
-            let area = scales.pixel_kpc2?;
-            let sigma = quantity.sigma.clone();
-            Some(Quantity { median: per_area(&quantity.median, area), sigma })
-        };
+        let density = |q: &Quantity| scales.pixel_kpc2.map(|area| q.per_area(area));
         let quantities: [Option<Quantity>; PROFILED.len()] = [
             density(&pixels.log_mass),
             density(&pixels.log_sfr),
@@ -59,13 +61,8 @@ impl Rows {
             pixels.t50.clone(),
             Some(pixels.a_v.clone()),
         ];
-        let levels = quantities
-            .iter()
-            .map(|quantity| match quantity {
-                Some(q) => levels(&annuli, &radius, &q.median, &q.sigma),
-                None => Vec::new(),
-            })
-            .collect();
+        let of = |q: &Quantity| levels(&annuli, &radius, [&q.p16, &q.p50, &q.p84]);
+        let levels = quantities.iter().map(|q| q.as_ref().map_or_else(Vec::new, of)).collect();
         Self {
             galaxy_id,
             ellipse,
@@ -93,7 +90,13 @@ impl Rows {
             let place = PROFILED.iter().position(|q| q.0 == name).unwrap_or_default();
             let levels = &self.levels[place];
             let column = |of: fn(&Level) -> f64| levels.iter().map(of).collect::<Vec<f64>>();
-            [column(|l| l.p50), column(|l| l.p16), column(|l| l.p84), column(|l| l.sigma)]
+            [
+                column(|l| l.p16),
+                column(|l| l.p50),
+                column(|l| l.p84),
+                column(|l| l.low),
+                column(|l| l.high),
+            ]
         };
         let age = match has_t50 {
             true => ("t50_lookback_gyr", "t_{50%} lookback [Gyr]"),
@@ -123,7 +126,14 @@ impl Rows {
         let series: Vec<Series<'_>> = shown
             .iter()
             .zip(&columns)
-            .map(|((_, label), [p50, p16, p84, sigma])| Series { label, p50, p16, p84, sigma })
+            .map(|((_, label), [p16, p50, p84, low, high])| Series {
+                label,
+                p16,
+                p50,
+                p84,
+                low,
+                high,
+            })
             .collect();
         let radius: Vec<f64> = self.annuli.iter().map(Annulus::middle_px).collect();
         let last_px = self.annuli.last().map_or(1.0, |a| a.outer_px);
@@ -139,18 +149,15 @@ impl Rows {
             (None, Some(arcsec)) => (arcsec, None),
             (None, None) => (pixels, None),
         };
-        let mut marks = Vec::new();
-        if let (Some(fwhm), Some(scale)) = (scales.sky.psf_fwhm_arcsec, self.pixel_arcsec) {
-            marks.push((0.5 * fwhm / scale, "PSF HWHM"));
-        }
-        marks.extend(self.half_mass_px.map(|r| (r, "half-mass radius")));
+        let psf = scales.sky.psf_fwhm_arcsec.zip(self.pixel_arcsec);
         draw(&Profiles {
             title,
             radius_px: &radius,
             last_px,
             lower,
             upper,
-            marks: &marks,
+            psf_px: psf.map(|(fwhm, scale)| 0.5 * fwhm / scale),
+            half_mass_px: self.half_mass_px,
             series: &series,
         })
     }
@@ -186,7 +193,7 @@ pub fn table(all: &[Rows]) -> Result<RecordBatch, StageError> {
         Arc::new(UInt32Array::from_iter_values(pixels)),
     ];
     for place in 0..PROFILED.len() {
-        for of in [|l: &Level| l.p50, |l: &Level| l.p16, |l: &Level| l.p84, |l: &Level| l.sigma] {
+        for of in LEVELS {
             let values = all.iter().flat_map(|rows| {
                 let levels = &rows.levels[place];
                 (0..rows.annuli.len()).map(move |i| levels.get(i).map(of).filter(|v| v.is_finite()))
