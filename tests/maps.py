@@ -48,7 +48,7 @@ checked = 0
 for galaxy in catalogue:
     galaxy_id = galaxy["galaxy_id"]
     rows = summaries.filter(pa.compute.equal(summaries["galaxy_id"], galaxy_id))
-    x, y = rows["x"].to_numpy(), rows["y"].to_numpy()
+    x, y = (rows[name].to_numpy().astype(int) for name in "xy")
     with fits.open(f"{maps}/galaxy-{galaxy_id}/maps.fits", checksum=True) as file:
         file.verify("exception")
         head = file[0].header
@@ -57,7 +57,7 @@ for galaxy in catalogue:
         redshift = galaxy["redshift"] if known else galaxy["redshift_p50"]
         assert head["ZORIGIN"] == ("known" if known else "fitted")
         assert abs(head["REDSHIFT"] - redshift) < 1e-12
-        assert len(head["MODEL"]) == 64
+        assert head["MODEL"] == galaxy["model"]
         # Every extension has one shape, and pixels are where they were.
         x0, y0 = x.min(), y.min()
         shape = (y.max() - y0 + 1, x.max() - x0 + 1)
@@ -153,7 +153,7 @@ for galaxy in catalogue:
     rows = summaries.filter(pa.compute.equal(summaries["galaxy_id"], galaxy["galaxy_id"]))
     # The annuli once more, from their ellipse.
     mass = column(rows, "log_mass_stellar_p50")
-    x, y = rows["x"].to_numpy(), rows["y"].to_numpy()
+    x, y = (rows[name].to_numpy().astype(int) for name in "xy")
     peak = np.nanargmax(mass)
     angle = np.deg2rad(own["angle_deg"][0])
     dx, dy = x - x[peak], y - y[peak]

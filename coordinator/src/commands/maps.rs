@@ -9,18 +9,19 @@ use clap::Args;
 use outshine_coordinator::export::write_whole;
 use outshine_coordinator::look::Look;
 use outshine_coordinator::stage_graph::StageGraph;
+use outshine_schemas::campaign::MODEL_FILES;
 use outshine_schemas::flags;
 use outshine_schemas::outcome::{CommitRecord, FileRecord};
 use outshine_schemas::task::{Shard, Stage};
 use outshine_store::{Store, Table, commit, parquet};
-use outshine_worker::stages::CHUNK_BLOCKS;
+use outshine_worker::stages::{CHUNK_BLOCKS, field_file, model_digest};
 use outshine_worker::tools::maps::{self, Galaxy, Mapper, Pixels, RedshiftOrigin, Rows};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
 /// Tables kept in memory: neighbouring galaxies share theirs.
 const TABLES_KEPT: usize = 4;
-/// Galaxies without maps that are listed at the end.
+/// Galaxies that something is to be said of that are listed at the end.
 const LISTED: usize = 20;
 
 /// Arguments of `outshine maps`.
@@ -65,14 +66,16 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
 
     // How the field lies on the sky is what the file says now: it is no part of
     // what was fitted.
-    let model = graph.commits(Stage::Train).last().and_then(|commit| commit.file("model.json"));
-    let model = model.map_or("", |file| file.sha256.as_str());
+    let model = model(&store, graph).await?;
     let id = campaign.id();
-    let mapper = Mapper::new(&campaign.campaign, id.as_str(), model)
+    let mapper = Mapper::new(&campaign.campaign, id.as_str(), &model)
         .map_err(|e| anyhow::anyhow!("{}: {}", arguments.place.campaign.display(), e.report()))?;
     let mut tables = Tables { store: &store, kept: VecDeque::new() };
-    let (mut made, mut rows, mut without) = (0, Vec::new(), Vec::new());
-    for source in &wanted {
+    let (mut made, mut rows) = (0, Vec::new());
+    let (mut bare, mut without) = (Vec::new(), Vec::new());
+    // Shown on a terminal alone.
+    let bar = indicatif::ProgressBar::new(wanted.len() as u64);
+    for source in bar.wrap_iter(wanted.iter()) {
         let id = source.galaxy.galaxy_id;
         match one(&mapper, &mut tables, graph, field, source).await {
             Ok(products) => {
@@ -82,13 +85,20 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
                 made += 1;
                 rows.push(products.rows);
                 if products.fitted == 0 {
-                    println!("galaxy {id}: no pixel was fitted; its flags say why");
+                    bare.push(id);
                 }
             }
             Err(error) => without.push(format!("galaxy {id}: {error:#}")),
         }
     }
+    bar.finish_and_clear();
     write_profiles(&arguments.to, &rows).await?;
+    for id in bare.iter().take(LISTED) {
+        println!("galaxy {id}: no pixel was fitted; its flags say why");
+    }
+    if bare.len() > LISTED {
+        println!("and {} more without a fitted pixel", bare.len() - LISTED);
+    }
     println!("maps of {made} galaxies in {}", arguments.to.display());
     if without.is_empty() {
         return Ok(());
@@ -100,6 +110,15 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
         println!("and {} more", without.len() - LISTED);
     }
     bail!("{} of {} galaxies have no maps", without.len(), wanted.len())
+}
+
+/// The digest of the model, as the catalogue has it; empty before there is one.
+async fn model(store: &Store, graph: &StageGraph) -> anyhow::Result<String> {
+    let Some(commit) = graph.commits(Stage::Train).last() else { return Ok(String::new()) };
+    let [description, weights] = MODEL_FILES.map(|name| file(commit, name));
+    let description = commit::read_file(store, description?).await?;
+    let weights = commit::read_file(store, weights?).await?;
+    Ok(model_digest(&description, &weights).to_string())
 }
 
 /// The galaxies asked for, in order of id.
@@ -194,7 +213,7 @@ async fn one(
     }
     let chunk = |block: u64| block / u64::from(CHUNK_BLOCKS);
     for number in chunk(blocks.start)..=chunk(blocks.end.max(blocks.start + 1) - 1) {
-        let name = outshine_worker::stages::field_file(u32::try_from(number)?);
+        let name = field_file(u32::try_from(number)?);
         let table = tables.get(file(field, &name)?).await?;
         pixels.add_field(table, galaxy.galaxy_id, mapper.bands())?;
     }

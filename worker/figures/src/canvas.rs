@@ -157,24 +157,30 @@ impl Canvas {
             paint(&mut pixmap, area, image);
         }
         resvg::render(&tree, tiny_skia::Transform::identity(), &mut pixmap.as_mut());
-        let opaque = pixmap.pixels().iter().flat_map(|p| [p.red(), p.green(), p.blue()]);
         let (width, height) = (self.width as usize, self.height as usize);
-        encode_png(&Image { width, height, rgb: opaque.collect() }, Some(UNITS_PER_INCH))
+        let mut rgb = Vec::with_capacity(3 * width * height);
+        for pixel in pixmap.pixels() {
+            rgb.extend_from_slice(&[pixel.red(), pixel.green(), pixel.blue()]);
+        }
+        encode_png(&Image { width, height, rgb }, Some(UNITS_PER_INCH))
     }
 }
 
 /// Paints an image over an area, each of its pixels a rectangle of one colour.
 fn paint(pixmap: &mut tiny_skia::Pixmap, area: &Area, image: &Image) {
     let stride = pixmap.width() as usize;
+    let (width, height) = (area.width as usize, area.height as usize);
+    let colour = |row: usize, column: usize| {
+        let from = 3 * (row * image.width + column);
+        let [red, green, blue] = [image.rgb[from], image.rgb[from + 1], image.rgb[from + 2]];
+        tiny_skia::ColorU8::from_rgba(red, green, blue, 255).premultiply()
+    };
     let pixels = pixmap.pixels_mut();
-    for v in 0..area.height as usize {
-        let row = v * image.height / area.height as usize;
-        for u in 0..area.width as usize {
-            let from = 3 * (row * image.width + u * image.width / area.width as usize);
-            let [red, green, blue] = [0, 1, 2].map(|channel| image.rgb[from + channel]);
-            let colour = tiny_skia::ColorU8::from_rgba(red, green, blue, 255);
-            let at = (area.top as usize + v) * stride + area.left as usize + u;
-            pixels[at] = colour.premultiply();
+    for v in 0..height {
+        let row = v * image.height / height;
+        let start = (area.top as usize + v) * stride + area.left as usize;
+        for (u, pixel) in pixels[start..start + width].iter_mut().enumerate() {
+            *pixel = colour(row, u * image.width / width);
         }
     }
 }

@@ -139,6 +139,8 @@ struct Tile<'a> {
     limits: Option<(f64, f64)>,
     colours: ColourMap,
     log: bool,
+    /// What is said where there is nothing to show.
+    lacking: &'static str,
 }
 
 impl Tile<'_> {
@@ -155,7 +157,7 @@ impl Tile<'_> {
             width: SIDE,
             height: SIDE,
         };
-        Tile { area, label, limits, colours, log }
+        Tile { area, label, limits, colours, log, lacking: "no fitted pixel" }
     }
 
     fn place(&self, value: f64) -> f64 {
@@ -197,7 +199,7 @@ impl Tile<'_> {
         write(root, self.label, (middle, bar.bottom() + 82), &style)?;
         let Some((low, high)) = self.limits else {
             let style = text_style(SMALL, INK, Anchor::Middle);
-            return write(root, "no fitted pixel", (middle, self.area.top + 40), &style);
+            return write(root, self.lacking, (middle, self.area.top + 40), &style);
         };
         outline(root, &bar, INK)?;
         let marks = if self.log { log_ticks(low, high) } else { ticks(low, high, 5) };
@@ -233,7 +235,8 @@ pub fn draw(panel: &Panel<'_>) -> Result<Figure, FigureError> {
     let mut tiles = Vec::new();
     let snr = positive_limits(panel.mean_snr);
     let log = snr.is_some_and(|(low, high)| high > 4.0 * low);
-    let tile = Tile::new((1, 0), "mean S/N", snr, ColourMap::Viridis, log);
+    let mut tile = Tile::new((1, 0), "mean S/N", snr, ColourMap::Viridis, log);
+    tile.lacking = "no S/N above 0";
     tiles.push((tile, panel.mean_snr));
     for (column, layer) in panel.layers.iter().enumerate() {
         let at = |row| (row, column as i32 + 1);

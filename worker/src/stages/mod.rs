@@ -26,6 +26,7 @@ pub mod upstream;
 pub use draws::{Drawer, truth};
 pub use error::{RetryClass, StageError};
 pub use field::{CHUNK_BLOCKS, field_file};
+pub use model::model_digest;
 pub use science::Science;
 
 use crate::runtime::{Assignment, Kernel};
