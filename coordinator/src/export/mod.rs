@@ -8,10 +8,10 @@ mod summaries;
 
 pub use catalogue::table as catalogue_table;
 pub(crate) use catalogue::with_schema;
+pub use folder::Folder;
 pub(crate) use summaries::read as summary_tables;
 
 use crate::stage_graph::StageGraph;
-use folder::Folder;
 use outshine_formats::Format;
 use outshine_schemas::outcome::{CommitRecord, FileRecord};
 use outshine_schemas::task::Stage;

@@ -3,12 +3,14 @@
 mod field;
 mod fitted;
 mod products;
+mod profiles;
 mod simulations;
 pub mod units;
 
 pub use field::{field, galaxies, truth};
 pub use fitted::{blocks, every_summary, samples, summaries};
 pub use products::{calibration, catalogue, cross_prior, redshift_calibration, validation};
+pub use profiles::{PROFILED, profiles};
 pub use simulations::simulations;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};

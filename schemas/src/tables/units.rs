@@ -3,7 +3,7 @@
 
 /// Our unit, and its standard form; none: the standards have no word for it,
 /// and it becomes part of the description.
-const UNITS: [(&str, Option<&str>); 14] = [
+const UNITS: [(&str, Option<&str>); 16] = [
     ("pixel", Some("pixel")),
     ("nJy", Some("nJy")),
     ("mag", Some("mag")),
@@ -14,6 +14,8 @@ const UNITS: [(&str, Option<&str>); 14] = [
     ("Msun.mag", Some("solMass.mag")),
     ("log10(Msun)", Some("log(solMass)")),
     ("log10(Msun/yr)", Some("log(solMass/yr)")),
+    ("log10(Msun/kpc^2)", Some("log(solMass/kpc**2)")),
+    ("log10(Msun/(yr kpc^2))", Some("log(solMass/(yr.kpc**2))")),
     ("log10(Gyr)", Some("log(Gyr)")),
     ("log10(1/yr)", Some("log(yr**-1)")),
     ("log10(Z/Zsun)", None),

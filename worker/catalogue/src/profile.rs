@@ -1,7 +1,7 @@
 //! Radial profiles: medians in elliptical annuli about the mass peak.
 //!
 //! Neighbouring pixels share a PSF, so their errors do not average down: the
-//! uncertainty of an annulus is the typical one of its pixels, and beside it
+//! posterior of an annulus is the typical one of its pixels, and beside it
 //! stands how far the pixels differ.
 
 use crate::shape::Ellipse;
@@ -32,14 +32,16 @@ impl Annulus {
 pub struct Level {
     /// Pixels that have it.
     pub pixels: u32,
-    /// Median of the pixels' medians.
-    pub p50: f64,
-    /// 16th percentile of the pixels' medians.
+    /// Median over the pixels of the 16th percentiles of their posteriors.
     pub p16: f64,
-    /// 84th percentile of the pixels' medians.
+    /// The same of their medians.
+    pub p50: f64,
+    /// The same of their 84th percentiles.
     pub p84: f64,
-    /// Median of the pixels' own uncertainties.
-    pub sigma: f64,
+    /// 16th percentile of the pixels' medians.
+    pub low: f64,
+    /// 84th percentile of the pixels' medians.
+    pub high: f64,
 }
 
 /// Annuli of equal width that hold all pixels at semi-major axes `radius_px`,
@@ -64,39 +66,37 @@ pub fn radii(ellipse: &Ellipse, x: &[i32], y: &[i32]) -> Vec<f64> {
 }
 
 /// A quantity in each of `annuli`: pixels at semi-major axes `radius_px` with
-/// medians and uncertainties, all [pixels]; what is not finite is left out.
+/// the 16th, 50th and 84th percentiles of their posteriors, all [pixels]; those
+/// that are not finite are left out.
 ///
 /// # Panics
 /// When the lengths differ.
 #[must_use]
-pub fn levels(
-    annuli: &[Annulus],
-    radius_px: &[f64],
-    medians: &[f32],
-    sigmas: &[f32],
-) -> Vec<Level> {
-    assert!(radius_px.len() == medians.len() && radius_px.len() == sigmas.len());
+pub fn levels(annuli: &[Annulus], radius_px: &[f64], percentiles: [&[f32]; 3]) -> Vec<Level> {
+    assert!(percentiles.iter().all(|p| p.len() == radius_px.len()), "three values per pixel");
+    let finite = |i: usize| percentiles.iter().all(|p| p[i].is_finite());
     let level = |annulus: &Annulus| {
         let inside = |i: &usize| {
             let r = radius_px[*i];
-            r >= annulus.inner_px && r < annulus.outer_px && medians[*i].is_finite()
+            r >= annulus.inner_px && r < annulus.outer_px && finite(*i)
         };
         let rows: Vec<usize> = (0..radius_px.len()).filter(inside).collect();
-        let mut values: Vec<f64> = rows.iter().map(|&i| f64::from(medians[i])).collect();
-        let own = rows.iter().map(|&i| f64::from(sigmas[i]));
-        let mut own: Vec<f64> = own.filter(|s| s.is_finite()).collect();
-        quantile::sort(&mut values);
-        quantile::sort(&mut own);
+        let [p16, p50, p84] = percentiles.map(|values| {
+            let mut sorted: Vec<f64> = rows.iter().map(|&i| f64::from(values[i])).collect();
+            quantile::sort(&mut sorted);
+            sorted
+        });
         let at = |sorted: &[f64], p| match sorted {
             [] => f64::NAN,
             _ => quantile::of_sorted(sorted, p),
         };
         Level {
             pixels: rows.len() as u32,
-            p50: at(&values, 0.5),
-            p16: at(&values, 0.16),
-            p84: at(&values, 0.84),
-            sigma: at(&own, 0.5),
+            p16: at(&p16, 0.5),
+            p50: at(&p50, 0.5),
+            p84: at(&p84, 0.5),
+            low: at(&p50, 0.16),
+            high: at(&p50, 0.84),
         }
     };
     annuli.iter().map(level).collect()
@@ -119,7 +119,8 @@ mod tests {
         let radius = radii(&ellipse, &x, &y);
         let medians: Vec<f32> = radius.iter().map(|r| (9.0 - 0.05 * r) as f32).collect();
         let annuli = annuli(&radius);
-        let found = levels(&annuli, &radius, &medians, &vec![0.2; radius.len()]);
+        let shifted = |by: f32| medians.iter().map(|m| m + by).collect::<Vec<f32>>();
+        let found = levels(&annuli, &radius, [&shifted(-0.25), &medians, &shifted(0.5)]);
         assert!(annuli.len() <= MOST_ANNULI && annuli.len() > 10);
         assert_eq!(found.iter().map(|l| l.pixels as usize).sum::<usize>(), radius.len());
         let width = annuli[0].outer_px;
@@ -127,8 +128,10 @@ mod tests {
             // Pixels crowd to the outside of an annulus: half its width at most.
             let exact = 9.0 - 0.05 * annulus.middle_px();
             assert!((level.p50 - exact).abs() < 0.5 * 0.05 * width, "{level:?} {exact}");
-            assert!((level.sigma - f64::from(0.2f32)).abs() < 1e-12);
-            assert!(level.p16 < level.p50 && level.p50 < level.p84);
+            // To the last bits of single precision.
+            assert!((level.p50 - level.p16 - 0.25).abs() < 1e-5, "{level:?}");
+            assert!((level.p84 - level.p50 - 0.5).abs() < 1e-5, "{level:?}");
+            assert!(level.low < level.p50 && level.p50 < level.high, "{level:?}");
         }
     }
 
@@ -137,10 +140,11 @@ mod tests {
         let radius = [0.0, 0.2, 5.5];
         let annuli = annuli(&radius);
         assert_eq!(annuli.len(), 6);
-        let found = levels(&annuli, &radius, &[1.0, f32::NAN, 3.0], &[0.1, 0.1, f32::NAN]);
-        assert_eq!((found[0].pixels, found[0].p50), (1, 1.0));
-        assert_eq!(found[1].pixels, 0);
-        assert!(found[1].p50.is_nan() && found[5].sigma.is_nan() && found[5].p50 == 3.0);
+        let (low, high) = ([0.5, 1.0, f32::INFINITY], [2.0, 2.0, 4.0]);
+        let found = levels(&annuli, &radius, [&low, &[1.0, f32::NAN, 3.0], &high]);
+        assert_eq!((found[0].pixels, found[0].p16, found[0].p50), (1, 0.5, 1.0));
+        assert!(found[1].pixels == 0 && found[1].p50.is_nan() && found[1].high.is_nan());
+        assert!(found[5].pixels == 0 && found[5].p16.is_nan());
         assert!(super::annuli(&[]).is_empty() && super::annuli(&[f64::NAN]).is_empty());
         assert_eq!(super::annuli(&[1e9]).len(), MOST_ANNULI);
     }

@@ -20,13 +20,15 @@ mod science;
 mod shipped;
 mod simulate;
 mod simulated;
-mod table;
+pub(crate) mod table;
 mod train;
 pub mod typical;
 pub mod upstream;
 
 pub use draws::{Drawer, Draws, truth};
 pub use error::{RetryClass, StageError};
+pub use field::{CHUNK_BLOCKS, field_file};
+pub use model::model_digest;
 pub use refine::{Refined, Refiner};
 pub use science::Science;
 pub use simulated::Simulated;

@@ -37,6 +37,12 @@ async fn fetch(job: &Job) -> Result<Arc<Trained>, StageError> {
     let description = upstream::file(job, &commit, DESCRIPTION).await?;
     let weights = upstream::file(job, &commit, WEIGHTS).await?;
     let model = read(&description, &weights)?;
-    let digest = Digest::of_parts([description.as_ref(), weights.as_ref()]);
+    let digest = model_digest(&description, &weights);
     Ok(Arc::new(Trained { sampler: Sampler::new(&model), digest }))
+}
+
+/// The digest of a model, from its two files.
+#[must_use]
+pub fn model_digest(description: &[u8], weights: &[u8]) -> Digest {
+    Digest::of_parts([description, weights])
 }

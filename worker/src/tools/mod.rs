@@ -1,6 +1,8 @@
-//! Science subcommands that run without a campaign.
+//! Science subcommands: those that run without a campaign, and what is made of
+//! a campaign's products.
 
 mod card;
+pub mod maps;
 mod parameters;
 mod photometry;
 mod published;

@@ -25,7 +25,7 @@ pub use weights::{AgeBinning, MetallicityScale};
 use crate::cosmology;
 use crate::dust::Attenuation;
 use crate::error::SpsError;
-use crate::filters::{BandTable, FilterSet};
+use crate::filters::{BandTable, Filter, FilterSet};
 use crate::gas::{Emission, check_components, gas_emission};
 use crate::igm::{IgmTable, LYMAN_ALPHA_ANGSTROM};
 use crate::library::SspLibrary;
@@ -169,6 +169,7 @@ pub struct ForwardModel {
     library: Arc<SspLibrary>,
     options: ModelOptions,
     bands: Vec<String>,
+    pivot_angstrom: Vec<f64>,
     pub(crate) tables: Vec<BandTable>,
     pub(crate) ln_range: (f64, f64),
     /// Uniform bins: first index, ln of the first edge, step.
@@ -233,6 +234,7 @@ impl ForwardModel {
         let gas = gas_emission(&library, &options)?;
         Ok(Self {
             bands: filters.names().to_vec(),
+            pivot_angstrom: filters.filters().iter().map(Filter::pivot_angstrom).collect(),
             tables,
             ln_range,
             tail,
@@ -270,6 +272,12 @@ impl ForwardModel {
     #[must_use]
     pub fn bands(&self) -> &[String] {
         &self.bands
+    }
+
+    /// Pivot wavelengths of the bands, Angstrom.
+    #[must_use]
+    pub fn pivots_angstrom(&self) -> &[f64] {
+        &self.pivot_angstrom
     }
 
     /// The library in use.

@@ -1,0 +1,19 @@
+//! Maps, panels and profiles of galaxies as files that people open: FITS for
+//! numbers ([`fits`]), SVG and PNG for the eye ([`panel`], [`profile`]).
+//!
+//! Pure: arrays in, bytes out; no queue, no store, no tables. Lines and words
+//! are drawn by plotters, pixels are laid under them, and PNG is made by resvg
+//! with the font that comes along: the same figure has the same bytes on every
+//! machine of one kind, whatever fonts it has.
+
+pub mod canvas;
+pub mod colours;
+mod error;
+pub mod fits;
+pub mod frame;
+pub mod panel;
+pub mod profile;
+pub mod rgb;
+pub mod scale;
+
+pub use error::FigureError;

@@ -1,0 +1,127 @@
+//! Scales: limits of what is shown, and round numbers on axes and bars.
+
+use outshine_kernels::scalar;
+
+/// Limits that show nearly all of `values`: the 1st and 99th percentile of the
+/// finite ones, widened to at least `span`; `None` where there are none.
+#[must_use]
+pub fn limits(values: &[f32], span: f64) -> Option<(f64, f64)> {
+    let finite = values.iter().filter(|v| v.is_finite()).map(|&v| f64::from(v));
+    let mut sorted: Vec<f64> = finite.collect();
+    sorted.sort_by(f64::total_cmp);
+    let last = sorted.len().checked_sub(1)?;
+    let at = |part: f64| sorted[(part * last as f64).round() as usize];
+    let (low, high) = (at(0.01), at(0.99));
+    if high - low >= span {
+        return Some((low, high));
+    }
+    let middle = 0.5 * (low + high);
+    Some((middle - 0.5 * span, middle + 0.5 * span))
+}
+
+/// Steps that read well: 1, 2 or 5 times a power of ten.
+const ROUND: [f64; 3] = [1.0, 2.0, 5.0];
+
+/// The largest round number that is at most `value`; `value` must be positive
+/// and finite.
+#[must_use]
+pub fn round_below(value: f64) -> f64 {
+    let decade = scalar::pow(10.0, scalar::log10(value).floor());
+    // The sum of rounding errors must not make 5.0 of 4.999.
+    let fits = |step: &f64| step * decade <= value * (1.0 + 1e-12);
+    ROUND.into_iter().rev().find(fits).unwrap_or(1.0) * decade
+}
+
+/// Ticks between `low` and `high`, at most `most` of them, in round steps.
+#[must_use]
+pub fn ticks(low: f64, high: f64, most: usize) -> Vec<f64> {
+    let span = high - low;
+    if !(span.is_finite() && span > 0.0) || most < 2 {
+        return Vec::new();
+    }
+    let decade = scalar::pow(10.0, scalar::log10(span / most as f64).floor());
+    let few = |factor: &f64| span / (factor * decade) <= most as f64 * (1.0 + 1e-9);
+    let step = [1.0, 2.0, 5.0].into_iter().find(few).unwrap_or(10.0) * decade;
+    let first = (low / step - 1e-9).ceil() as i64;
+    let last = (high / step + 1e-9).floor() as i64;
+    (first..=last).take(most + 1).map(|i| i as f64 * step).collect()
+}
+
+/// Ticks of a logarithmic scale between `low` and `high`, both positive: 1, 2 and
+/// 5 times powers of ten, or powers of ten alone where that is enough.
+#[must_use]
+pub fn log_ticks(low: f64, high: f64) -> Vec<f64> {
+    if !(low > 0.0 && high > low && high.is_finite()) {
+        return Vec::new();
+    }
+    let first = scalar::log10(low).floor() as i32;
+    let last = scalar::log10(high).ceil() as i32;
+    let steps: &[f64] = if last - first > 3 { &[1.0] } else { &ROUND };
+    let decade = |power: i32| scalar::pow(10.0, f64::from(power));
+    let all = (first..=last).flat_map(|power| steps.iter().map(move |s| s * decade(power)));
+    all.filter(|t| *t >= low * (1.0 - 1e-9) && *t <= high * (1.0 + 1e-9)).collect()
+}
+
+/// A number as few digits as tell it from its neighbours `step` away.
+#[must_use]
+pub fn label(value: f64, step: f64) -> String {
+    let digits = (-scalar::log10(step.abs()) - 1e-9).ceil().clamp(0.0, 9.0) as usize;
+    let text = format!("{value:.digits$}");
+    // A true minus sign; and no minus before nothing.
+    if text.trim_start_matches(['-', '0', '.']).is_empty() {
+        return text.trim_start_matches('-').to_owned();
+    }
+    text.replace('-', "\u{2212}")
+}
+
+/// Labels of ticks, all with the same digits.
+#[must_use]
+pub fn labels(ticks: &[f64]) -> Vec<String> {
+    let step = match ticks {
+        [a, b, ..] => b - a,
+        _ => ticks.first().map_or(1.0, |t| t.abs().max(1e-9)),
+    };
+    ticks.iter().map(|&tick| label(tick, step)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_numbers() {
+        for (value, round) in [(1.0, 1.0), (4.9, 2.0), (5.0, 5.0), (0.03, 0.02), (730.0, 500.0)] {
+            assert!((round_below(value) / round - 1.0).abs() < 1e-12, "{value}");
+        }
+    }
+
+    #[test]
+    fn ticks_are_few_round_and_inside() {
+        for (low, high) in [(7.3, 9.1), (0.0, 1.0), (-3.0, 0.4), (1e-4, 3e-4), (-1e7, 5e7)] {
+            for most in [3, 5, 8] {
+                let ticks = ticks(low, high, most);
+                assert!(ticks.len() >= 2 && ticks.len() <= most + 1, "{low} {high}: {ticks:?}");
+                let slack = 1e-6 * (high - low);
+                assert!(ticks.iter().all(|t| *t >= low - slack && *t <= high + slack));
+            }
+        }
+        assert_eq!(labels(&ticks(0.0, 1.0, 5)), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
+        assert_eq!(labels(&ticks(-1.0, 1.0, 3)), ["\u{2212}1", "0", "1"]);
+        assert_eq!(log_ticks(4.0, 60.0), [5.0, 10.0, 20.0, 50.0]);
+        assert_eq!(log_ticks(0.5, 2e5).len(), 6);
+        assert!(log_ticks(0.0, 1.0).is_empty() && log_ticks(2.0, 1.0).is_empty());
+        assert!(ticks(1.0, 1.0, 5).is_empty() && ticks(0.0, f64::NAN, 5).is_empty());
+    }
+
+    #[test]
+    fn limits_leave_outliers_out_and_never_close() {
+        let mut values: Vec<f32> = (0..1000).map(|i| i as f32 / 1000.0).collect();
+        values[500] = 1e9;
+        values[501] = f32::NAN;
+        let (low, high) = limits(&values, 0.1).unwrap();
+        assert!(low < 0.02 && high > 0.95 && high < 1.1, "{low} {high}");
+        let (low, high) = limits(&[2.0, 2.0], 0.5).unwrap();
+        assert_eq!((low, high), (1.75, 2.25));
+        assert_eq!(limits(&[f32::NAN], 1.0), None);
+    }
+}
