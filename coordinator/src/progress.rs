@@ -4,6 +4,7 @@
 use crate::failures;
 use crate::stage_graph::{Running, StageGraph, has_indexes};
 use futures::{StreamExt, TryStreamExt, stream};
+use outshine_schemas::FORMAT_VERSION;
 use outshine_schemas::ids::{CampaignId, TaskId};
 use outshine_schemas::outcome::{CommitRecord, StagePlan};
 use outshine_schemas::task::{Shard, Stage, Task};
@@ -95,6 +96,14 @@ async fn start_ready(
             }
         };
         match serde_json::from_slice::<StagePlan>(&stored) {
+            Ok(plan) if plan.version != FORMAT_VERSION => graph.fail(
+                stage,
+                format!(
+                    "{path}: format version {}, this program has {FORMAT_VERSION}: use the one \
+                     that wrote it",
+                    plan.version
+                ),
+            ),
             // Made from the very outcomes that are in the store.
             Ok(plan) if plan.inputs == own.inputs && plan.sources == own.sources => {
                 graph.start(plan);
