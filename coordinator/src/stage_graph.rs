@@ -223,6 +223,15 @@ impl StageGraph {
         }
     }
 
+    /// How many tasks a running stage waits for.
+    #[must_use]
+    pub fn left(&self, stage: Stage) -> usize {
+        match &self.states[&stage] {
+            State::Running(running) => running.pending.len(),
+            _ => 0,
+        }
+    }
+
     /// What the slowest committed task of a running stage took, if one is.
     #[must_use]
     pub fn slowest(&self, stage: Stage) -> Option<Duration> {
