@@ -3,7 +3,7 @@
 //! do not multiply messages and a lost queue costs one window.
 
 use crate::stage_graph::StageGraph;
-use outshine_broker::{BrokerError, TaskQueue};
+use outshine_broker::{BrokerError, Priority, TaskQueue};
 use outshine_schemas::campaign::Execution;
 use outshine_schemas::codec;
 use outshine_schemas::ids::TaskId;
@@ -59,6 +59,9 @@ struct Sent {
     /// Whether once more, because it took much longer than others.
     doubled: bool,
 }
+
+/// A stage that has so many tasks left is near its end.
+const NEAR_END: usize = 32;
 
 /// A task in hand counts as a straggler when the queue has been empty for this
 /// many times what the slowest task of its stage took, and for this long.
@@ -154,7 +157,7 @@ impl Dispatch {
             if let Some(mut late) = late.filter(|late| !late.is_empty()) {
                 late.truncate(room);
                 tracing::info!(tasks = late.len(), "much slower than others: published twice");
-                self.publish(&late).await?;
+                self.publish(&late, Priority::High).await?;
                 for task in &late {
                     self.sent(task).doubled = true;
                 }
@@ -172,7 +175,12 @@ impl Dispatch {
                 });
             }
         }
-        self.publish(&fresh).await?;
+        // A stage waits for its last tasks, and others for the stage: on a queue that is
+        // shared, these go before what is in the midst of its work.
+        let (last, others): (Vec<Task>, Vec<Task>) =
+            fresh.iter().cloned().partition(|task| graph.left(task.stage) <= NEAR_END);
+        self.publish(&last, Priority::High).await?;
+        self.publish(&others, Priority::Normal).await?;
         for task in &fresh {
             self.sent(task).times += 1;
         }
@@ -204,12 +212,15 @@ impl Dispatch {
         (!late.is_empty()).then_some(late)
     }
 
-    async fn publish(&self, tasks: &[Task]) -> Result<(), DispatchError> {
+    async fn publish(&self, tasks: &[Task], priority: Priority) -> Result<(), DispatchError> {
+        if tasks.is_empty() {
+            return Ok(());
+        }
         let mut messages = Vec::with_capacity(tasks.len());
         for task in tasks {
             messages.push(codec::encode(task)?.into());
         }
-        Ok(self.queue.publish_all(&self.name, messages).await?)
+        Ok(self.queue.publish_all(&self.name, messages, priority).await?)
     }
 }
 
@@ -299,6 +310,18 @@ mod tests {
             dispatch.at_work();
             assert_eq!(look(&mut dispatch, &graph, 1).await, 0);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_tasks_of_a_stage_go_before_another_campaign() {
+        let queue: Arc<dyn TaskQueue> = Arc::new(MemoryQueue::new());
+        queue.declare("q").await.unwrap();
+        queue.publish("q", "of another campaign".into()).await.unwrap();
+        let mut dispatch = Dispatch::new(queue.clone(), "q", &Execution::default());
+        let graph = graph();
+        assert_eq!(look(&mut dispatch, &graph, 1).await, 3);
+        let (_consumer, delivery) = take(&*queue).await;
+        assert!(codec::decode(&delivery.payload).is_ok(), "the other came first");
     }
 
     #[tokio::test(start_paused = true)]

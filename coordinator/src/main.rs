@@ -29,8 +29,9 @@ enum Command {
     Retry(commands::retry::Arguments),
     /// Check every object of a campaign against what is recorded of it.
     Verify(commands::verify::Arguments),
-    /// Remove files of a campaign that no commit names. Safe at any time: files
-    /// of tasks that may still be committed stay.
+    /// Remove what a campaign does not need any more: files that no commit names,
+    /// and records of failures and losses of tasks that were done all the same.
+    /// Safe at any time: what belongs to tasks that may still be committed stays.
     Gc(commands::gc::Arguments),
     /// Write the products of a campaign to a folder, or load them into a database.
     #[command(subcommand)]

@@ -2,18 +2,23 @@
 //! store. This is all there is to resuming.
 
 use crate::failures;
-use crate::stage_graph::StageGraph;
+use crate::stage_graph::{Running, StageGraph, has_indexes};
+use futures::{StreamExt, TryStreamExt, stream};
+use outshine_schemas::FORMAT_VERSION;
 use outshine_schemas::ids::{CampaignId, TaskId};
-use outshine_schemas::outcome::StagePlan;
+use outshine_schemas::outcome::{CommitRecord, StagePlan};
 use outshine_schemas::task::{Shard, Stage, Task};
 use outshine_store::layout::Layout;
-use outshine_store::{Entry, Store, StoreError, commit};
+use outshine_store::{Entry, Store, StoreError, commit, index};
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 /// Records taken in before tasks are published again: a campaign of a million
 /// tasks that is resumed gets its next ones before all of these are read.
 const READ_AT_A_TIME: usize = 4096;
+
+/// Indexes read at a time, of a thousand records each.
+const INDEXES_AT_A_TIME: usize = 4;
 
 /// Who looks at a campaign.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +53,9 @@ pub async fn look(
         started.extend(&planned);
         let ended = read_ended(store, campaign, graph, by, &started).await?;
         all += ended;
+        if matches!(by, By::Runner(_)) {
+            write_indexes(store, campaign, graph).await?;
+        }
         let again = match by {
             By::Reader => planned.len() + ended > 0,
             // Tasks are to be published: only what is there already is gone through.
@@ -88,6 +96,14 @@ async fn start_ready(
             }
         };
         match serde_json::from_slice::<StagePlan>(&stored) {
+            Ok(plan) if plan.version != FORMAT_VERSION => graph.fail(
+                stage,
+                format!(
+                    "{path}: format version {}, this program has {FORMAT_VERSION}: use the one \
+                     that wrote it",
+                    plan.version
+                ),
+            ),
             // Made from the very outcomes that are in the store.
             Ok(plan) if plan.inputs == own.inputs && plan.sources == own.sources => {
                 graph.start(plan);
@@ -121,14 +137,13 @@ async fn read_ended(
             _ => see_all(store, &layout, graph, stage).await?,
         }
         let Some((_, running)) = graph.running().find(|(of, _)| *of == stage) else { continue };
-        let unread: Vec<_> = running.unread().take(READ_AT_A_TIME).collect();
-        let paths = unread.iter().map(|(shard, id)| layout.commit(stage, *shard, id)).collect();
-        for record in commit::read_records(store, paths).await? {
+        let unread: Vec<Shard> = running.unread.iter().copied().take(READ_AT_A_TIME).collect();
+        for record in read(store, &layout, running, &unread).await? {
             graph.commit(record);
             found += 1;
         }
         // What is gone since it was listed waits again.
-        unread.iter().for_each(|(shard, _)| graph.lose(stage, *shard));
+        unread.iter().for_each(|shard| graph.lose(stage, *shard));
         let known = graph.failed(stage);
         for failure in failures::list_but(store, campaign, stage, &known).await? {
             // Committed all the same by another attempt, since the listing above.
@@ -141,19 +156,74 @@ async fn read_ended(
     Ok(found)
 }
 
-/// Lists all commits of a running stage.
+/// The commits of some shards of a running stage: by the indexes of their groups
+/// where there are any, and record by record.
+async fn read(
+    store: &Store,
+    layout: &Layout,
+    running: &Running,
+    shards: &[Shard],
+) -> Result<Vec<CommitRecord>, StoreError> {
+    let (stage, inputs) = (running.plan.stage, &running.plan.inputs);
+    let groups: BTreeSet<u64> = shards.iter().map(|shard| shard.group()).collect();
+    let written = |group: u64| Some((group, *running.indexed.get(&group)?));
+    let indexed: Vec<(u64, SystemTime)> = groups.into_iter().filter_map(written).collect();
+    let by_index: Vec<Vec<CommitRecord>> = stream::iter(indexed)
+        .map(|(group, written)| async move {
+            index::commits(store, layout, (stage, inputs, group), written).await
+        })
+        .buffered(INDEXES_AT_A_TIME)
+        .try_collect()
+        .await?;
+    let mut records: Vec<CommitRecord> = by_index.into_iter().flatten().collect();
+    records.retain(|record| running.unread.contains(&record.shard));
+    let have: BTreeSet<Shard> = records.iter().map(|record| record.shard).collect();
+    let others = shards.iter().filter(|shard| !have.contains(shard));
+    let paths = others.map(|&shard| layout.commit(stage, shard, &running.id(shard))).collect();
+    records.extend(commit::read_records(store, paths).await?);
+    Ok(records)
+}
+
+/// Writes the indexes of groups that have become complete.
+async fn write_indexes(
+    store: &Store,
+    campaign: &CampaignId,
+    graph: &mut StageGraph,
+) -> Result<(), StoreError> {
+    let layout = Layout::new(campaign);
+    while let Some(&(stage, group)) = graph.unindexed().last() {
+        if let Some(index) = graph.index(stage, group) {
+            index::put(store, &layout, &index).await?;
+        }
+        graph.pop_unindexed();
+    }
+    Ok(())
+}
+
+/// Lists all commits of a running stage: of groups that have an index, that alone.
 async fn see_all(
     store: &Store,
     layout: &Layout,
     graph: &mut StageGraph,
     stage: Stage,
 ) -> Result<(), StoreError> {
-    let Some((_, running)) = graph.running().find(|(of, _)| *of == stage) else { return Ok(()) };
+    let of = |graph: &StageGraph| graph.running().any(|(of, r)| of == stage && r.unread.is_empty());
     // What was seen is taken in before the next listing.
-    if !running.unread.is_empty() {
+    if !of(graph) {
         return Ok(());
     }
-    let entries = commit::list_committed(store, layout, stage, None).await?;
+    let plan = graph.running().find(|(of, _)| *of == stage).map(|(_, running)| &running.plan);
+    if let Some(plan) = plan.filter(|plan| has_indexes(plan)) {
+        let indexed = index::list(store, layout, stage, &plan.inputs).await?;
+        graph.see_indexes(stage, indexed);
+    }
+    let Some((_, running)) = graph.running().find(|(of, _)| *of == stage) else { return Ok(()) };
+    let awaited = running.pending.iter().chain(running.failed.keys());
+    let groups: BTreeSet<u64> = awaited.map(|shard| shard.group()).collect();
+    let entries = commit::list_committed(store, layout, stage, &groups).await?;
+    if entries.is_empty() {
+        return Ok(());
+    }
     let there = |(shard, id)| find(&entries, layout, stage, shard, &id);
     let seen: Vec<_> = running.awaited().filter_map(there).collect();
     graph.see(stage, &seen);
@@ -177,7 +247,7 @@ async fn see_some(
         return Ok(());
     }
     let groups: BTreeSet<u64> = asked.iter().map(|(shard, _)| shard.group()).collect();
-    let entries = commit::list_committed(store, layout, stage, Some(&groups)).await?;
+    let entries = commit::list_committed(store, layout, stage, &groups).await?;
     let there = |(shard, id): &(Shard, TaskId)| find(&entries, layout, stage, *shard, id);
     let seen: Vec<_> = asked.iter().filter_map(there).collect();
     graph.see(stage, &seen);

@@ -3,9 +3,10 @@
 
 use crate::failures;
 use crate::plan::{self, Ended, PlanError, TaskOf};
+use outshine_schemas::FORMAT_VERSION;
 use outshine_schemas::campaign::ResolvedCampaign;
 use outshine_schemas::ids::TaskId;
-use outshine_schemas::outcome::{CommitRecord, FailureRecord, StagePlan};
+use outshine_schemas::outcome::{CommitIndex, CommitRecord, FailureRecord, StagePlan};
 use outshine_schemas::task::{Shard, Stage, Task};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -33,6 +34,10 @@ pub struct Running {
     pub failed: BTreeMap<Shard, FailureRecord>,
     /// When the commits that were seen were written, by the store's clock.
     pub written: BTreeMap<Shard, SystemTime>,
+    /// Groups whose commits have an index, and when that was written.
+    pub indexed: BTreeMap<u64, SystemTime>,
+    /// Tasks of each group that have no commit in `done`.
+    open: BTreeMap<u64, usize>,
     /// Seconds that the slowest of `done` took; asked for at every look.
     slowest: Option<f64>,
     /// What its pending tasks have in common.
@@ -51,9 +56,10 @@ impl Running {
         self.failed.iter().map(|(&shard, failure)| (shard, failure.task.clone()))
     }
 
-    /// Those whose commits were seen and not taken in.
-    pub fn unread(&self) -> impl Iterator<Item = (Shard, TaskId)> {
-        self.unread.iter().map(|&shard| (shard, self.of.id(shard)))
+    /// The task of a shard.
+    #[must_use]
+    pub fn id(&self, shard: Shard) -> TaskId {
+        self.of.id(shard)
     }
 
     /// What it has left.
@@ -78,6 +84,13 @@ impl Running {
             || self.failed.contains_key(&shard);
         known && self.of.id(shard) == *task
     }
+}
+
+/// Whether the commits of a stage are indexed group by group: not those of one
+/// task, nor the spans of training, which are no groups.
+#[must_use]
+pub fn has_indexes(plan: &StagePlan) -> bool {
+    plan.stage != Stage::Train && plan.shards.len() > 1
 }
 
 /// All tasks are committed, or have failed and can be done without.
@@ -154,6 +167,14 @@ impl State {
         }
     }
 
+    /// Its plan, once it has one.
+    fn plan(&self) -> Option<&StagePlan> {
+        match self {
+            Self::Running(running) => Some(&running.plan),
+            _ => self.ended().map(|ended| &ended.plan),
+        }
+    }
+
     fn ended(&self) -> Option<&Ended> {
         match self {
             Self::Complete(complete) => Some(complete),
@@ -168,6 +189,8 @@ impl State {
 pub struct StageGraph {
     campaign: ResolvedCampaign,
     states: BTreeMap<Stage, State>,
+    /// Complete groups without an index.
+    unindexed: Vec<(Stage, u64)>,
 }
 
 impl StageGraph {
@@ -175,7 +198,7 @@ impl StageGraph {
     #[must_use]
     pub fn new(campaign: ResolvedCampaign) -> Self {
         let states = Stage::ALL.into_iter().map(|s| (s, State::Blocked(Blocked))).collect();
-        let mut graph = Self { campaign, states };
+        let mut graph = Self { campaign, states, unindexed: Vec::new() };
         graph.unblock();
         graph
     }
@@ -197,6 +220,15 @@ impl StageGraph {
         match &self.states[&stage] {
             State::Complete(complete) => Some(complete),
             _ => None,
+        }
+    }
+
+    /// How many tasks a running stage waits for.
+    #[must_use]
+    pub fn left(&self, stage: Stage) -> usize {
+        match &self.states[&stage] {
+            State::Running(running) => running.pending.len(),
+            _ => 0,
         }
     }
 
@@ -238,6 +270,10 @@ impl StageGraph {
     pub fn start(&mut self, plan: StagePlan) {
         let stage = plan.stage;
         let of = TaskOf::new(&self.campaign, &plan, None);
+        let mut open = BTreeMap::new();
+        for shard in plan.shards.iter().filter(|_| has_indexes(&plan)) {
+            *open.entry(shard.group()).or_default() += 1;
+        }
         let running = Running {
             plan,
             pending: BTreeSet::new(),
@@ -245,6 +281,8 @@ impl StageGraph {
             done: Vec::new(),
             failed: BTreeMap::new(),
             written: BTreeMap::new(),
+            indexed: BTreeMap::new(),
+            open,
             slowest: None,
             of,
         };
@@ -262,6 +300,13 @@ impl StageGraph {
         running.pending.remove(&record.shard);
         running.unread.remove(&record.shard);
         running.failed.remove(&record.shard);
+        let group = record.shard.group();
+        if let Some(open) = running.open.get_mut(&group) {
+            *open -= 1;
+            if *open == 0 && !running.indexed.contains_key(&group) {
+                self.unindexed.push((stage, group));
+            }
+        }
         running.slowest = Some(running.slowest.map_or(record.seconds, |s| s.max(record.seconds)));
         let at = running.done.partition_point(|r| r.shard < record.shard);
         running.done.insert(at, record);
@@ -282,6 +327,58 @@ impl StageGraph {
                 running.written.insert(shard, written);
             }
         }
+    }
+
+    /// The groups of a running stage that have an index, and when it was written:
+    /// as if the commits of all their tasks had been seen. Of a group that was
+    /// told before, nothing changes.
+    pub fn see_indexes(&mut self, stage: Stage, mut indexed: BTreeMap<u64, SystemTime>) {
+        let Some(State::Running(running)) = self.states.get_mut(&stage) else { return };
+        indexed.retain(|group, _| !running.indexed.contains_key(group));
+        let of = |shard: &Shard| indexed.get(&shard.group());
+        let pending = std::mem::take(&mut running.pending);
+        let (seen, pending) = pending.into_iter().partition(|shard| of(shard).is_some());
+        running.pending = pending;
+        let failed = running.failed.keys().copied().filter(|shard| of(shard).is_some());
+        let seen: BTreeSet<Shard> = failed.chain(seen).collect();
+        running.failed.retain(|shard, _| !seen.contains(shard));
+        let written = seen.iter().filter_map(|shard| Some((*shard, *of(shard)?)));
+        running.written.extend(written.collect::<Vec<_>>());
+        running.unread.extend(seen);
+        running.indexed.extend(indexed);
+    }
+
+    /// Groups whose tasks are all committed and that have no index yet.
+    #[must_use]
+    pub fn unindexed(&self) -> &[(Stage, u64)] {
+        &self.unindexed
+    }
+
+    /// The last of [`StageGraph::unindexed`] has one, or wants none.
+    pub fn pop_unindexed(&mut self) {
+        self.unindexed.pop();
+    }
+
+    /// The index of a group whose tasks are all committed.
+    #[must_use]
+    pub fn index(&self, stage: Stage, group: u64) -> Option<CommitIndex> {
+        let state = &self.states[&stage];
+        let plan = state.plan()?;
+        let first = Shard::GROUP * group * plan.shards.first()?.len();
+        let commits = state.commits();
+        let start = commits.partition_point(|record| record.shard.start < first);
+        let is_in = |record: &&CommitRecord| record.shard.group() == group;
+        let members = commits[start..].iter().take_while(is_in);
+        let mut members: Vec<CommitRecord> = members.cloned().collect();
+        // A last shard of another length counts its groups otherwise.
+        let last = commits.last().filter(is_in);
+        if let Some(last) = last.filter(|last| members.last().is_none_or(|m| m.shard != last.shard))
+        {
+            members.push(last.clone());
+        }
+        let version = FORMAT_VERSION;
+        let inputs = plan.inputs.clone();
+        Some(CommitIndex { version, stage, inputs, group, commits: members })
     }
 
     /// A commit that was seen is not there any more: its task is pending again.
@@ -416,181 +513,4 @@ impl StageGraph {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use outshine_schemas::campaign::Campaign;
-    use outshine_schemas::digest::Digest;
-    use serde_json::json;
-    use std::path::Path;
-
-    /// A campaign of three simulation and three fit tasks.
-    fn graph(max_failed: u64) -> StageGraph {
-        let text = format!(
-            "name = \"a\"\nestimator = \"train\"\n[field]\npixels = \"p\"\n[simulate]\ncount = 10\n\
-             [execution]\nsimulations_per_task = 4\nblocks_per_task = 1\n\
-             max_failed_tasks = {max_failed}\n"
-        );
-        let campaign = Campaign::parse(&text, "a.toml", Path::new("."), &[]).unwrap();
-        StageGraph::new(ResolvedCampaign::new(campaign, Some(Digest::of(b"p")), None))
-    }
-
-    fn done(task: &Task) -> CommitRecord {
-        let facts = match task.stage {
-            Stage::Field => json!({"blocks": 3, "galaxies": 2}),
-            Stage::Train => json!({"finished": task.shard.start > 0}),
-            Stage::Calibrate => json!({"passed": true}),
-            _ => json!({}),
-        };
-        let facts = facts.as_object().unwrap().clone();
-        CommitRecord {
-            version: 1,
-            task: task.id.clone(),
-            stage: task.stage,
-            shard: task.shard,
-            inputs: task.inputs.clone(),
-            data_digest: CommitRecord::digest_of(&[], &facts),
-            files: Vec::new(),
-            facts,
-            code_version: String::new(),
-            seconds: 0.0,
-            worker: String::new(),
-        }
-    }
-
-    #[test]
-    fn a_campaign_runs_to_its_end_stage_by_stage() {
-        let mut graph = graph(0);
-        assert_eq!(graph.ready(), [Stage::Field, Stage::Simulate]);
-        let mut order = Vec::new();
-        for _ in 0..100 {
-            for stage in graph.ready() {
-                let plan = graph.plan(stage).unwrap();
-                graph.start(plan);
-            }
-            // The last pending first: the order of commits must not matter.
-            let Some(task) = graph.pending().last() else { break };
-            order.push(task.stage);
-            graph.commit(done(&task));
-            graph.commit(done(&task));
-        }
-        assert!(graph.complete(Stage::Catalogue));
-        assert_eq!(graph.commits(Stage::Simulate).len(), 3);
-        assert!(graph.commits(Stage::Simulate).is_sorted_by_key(|r| r.shard));
-        assert_eq!(graph.commits(Stage::Train).len(), 2);
-        let last = order.iter().rposition(|s| *s == Stage::Calibrate).unwrap();
-        assert!(order[..last].iter().all(|s| *s < Stage::Fit), "{order:?}");
-    }
-
-    fn failure(task: &Task) -> FailureRecord {
-        FailureRecord {
-            version: 1,
-            task: task.id.clone(),
-            stage: task.stage,
-            shard: task.shard,
-            inputs: task.inputs.clone(),
-            error: "broken".to_owned(),
-            attempts: 1,
-            worker: String::new(),
-            log: Vec::new(),
-        }
-    }
-
-    /// Runs until fit tasks wait, and returns them.
-    fn fitting(graph: &mut StageGraph) -> Vec<Task> {
-        for _ in 0..100 {
-            for stage in graph.ready() {
-                let plan = graph.plan(stage).unwrap();
-                graph.start(plan);
-            }
-            let task = graph.pending().next().unwrap();
-            if task.stage == Stage::Fit {
-                return graph.pending().collect();
-            }
-            graph.commit(done(&task));
-        }
-        panic!("no fit task in 100 steps");
-    }
-
-    fn awaited(graph: &StageGraph) -> Vec<TaskId> {
-        graph.running().flat_map(|(_, running)| running.awaited()).map(|(_, id)| id).collect()
-    }
-
-    #[test]
-    fn later_stages_go_on_without_what_failed() {
-        let mut graph = graph(1);
-        let tasks = fitting(&mut graph);
-        assert_eq!(tasks.len(), 3);
-        assert!(graph.give_up(failure(&tasks[0])));
-        assert!(!graph.give_up(failure(&tasks[0])), "it is not waited for any more");
-        graph.commit(done(&tasks[1]));
-        graph.commit(done(&tasks[2]));
-        let ended = graph.ended(Stage::Fit).unwrap();
-        assert_eq!((ended.commits.len(), ended.failures.len()), (2, 1));
-        let plan = graph.plan(Stage::Reduce).unwrap();
-        assert_eq!(plan.source(Stage::Fit).unwrap().missing, [tasks[0].shard]);
-        assert_eq!(graph.failures().count(), 1);
-    }
-
-    #[test]
-    fn another_attempt_may_still_do_what_failed() {
-        let mut graph = graph(1);
-        let tasks = fitting(&mut graph);
-        assert!(graph.give_up(failure(&tasks[0])));
-        assert!(awaited(&graph).contains(&tasks[0].id));
-        tasks.iter().for_each(|task| graph.commit(done(task)));
-        let ended = graph.ended(Stage::Fit).unwrap();
-        assert_eq!((ended.commits.len(), ended.failures.len()), (3, 0));
-    }
-
-    #[test]
-    fn a_commit_that_was_seen_is_waited_for_until_it_is_taken_in() {
-        let mut graph = graph(1);
-        let tasks = fitting(&mut graph);
-        let at = SystemTime::UNIX_EPOCH;
-        let seen: Vec<_> = tasks.iter().map(|task| (task.shard, at)).collect();
-        graph.see(Stage::Fit, &seen);
-        assert_eq!((graph.pending().count(), graph.has_unread()), (0, true));
-        assert!(graph.ended(Stage::Fit).is_none() && awaited(&graph).is_empty());
-        graph.lose(Stage::Fit, tasks[0].shard);
-        assert_eq!(graph.pending().collect::<Vec<_>>(), tasks[..1]);
-        tasks.iter().for_each(|task| graph.commit(done(task)));
-        assert_eq!(graph.commits(Stage::Fit).len(), 3);
-    }
-
-    #[test]
-    fn too_many_failures_and_those_of_early_stages_stop_the_campaign() {
-        let mut graph = graph(1);
-        let tasks = fitting(&mut graph);
-        assert!(graph.give_up(failure(&tasks[0])) && graph.failure().is_none());
-        assert!(graph.give_up(failure(&tasks[1])));
-        let (stage, failed) = graph.failure().unwrap();
-        assert_eq!(stage, Stage::Fit);
-        let counts = graph.state(stage).counts();
-        assert_eq!(counts, TaskCounts { done: 0, pending: 0, failed: 1 }, "it keeps what it knew");
-        assert!(failed.reason.contains("execution.max_failed_tasks"), "{}", failed.reason);
-
-        let mut graph = self::graph(1);
-        let plan = graph.plan(Stage::Field).unwrap();
-        graph.start(plan);
-        let field = graph.pending().next().unwrap();
-        assert!(graph.give_up(failure(&field)));
-        assert!(graph.failure().unwrap().1.reason.contains("broken"));
-    }
-
-    #[test]
-    fn commits_of_other_tasks_change_nothing() {
-        let mut graph = graph(0);
-        let plan = graph.plan(Stage::Simulate).unwrap();
-        graph.start(plan);
-        let before = graph.pending().count();
-        let mut foreign = done(&graph.pending().next().unwrap());
-        foreign.task = TaskId::derive(
-            &Digest::of(b"other"),
-            Stage::Simulate,
-            foreign.shard,
-            &Digest::of(b"other"),
-        );
-        graph.commit(foreign);
-        assert_eq!(graph.pending().count(), before);
-    }
-}
+mod tests;

@@ -71,6 +71,8 @@ pub struct QueueStatus {
     pub name: String,
     /// Messages that no worker has in hand.
     pub waiting: u64,
+    /// Slots of workers that take from it: as many tasks can be at work.
+    pub slots: u64,
     /// Messages that nobody will get any more.
     pub dead_letters: u64,
 }
@@ -89,8 +91,9 @@ pub async fn queues(queue: &dyn TaskQueue) -> Result<Vec<QueueStatus>, BrokerErr
             Err(BrokerError::UnknownQueue { .. }) => continue,
             Err(error) => return Err(error),
         };
+        let slots = queue.consumers(&name).await?;
         let dead_letters = queue.dead_letter_depth(&name).await?;
-        all.push(QueueStatus { name, waiting, dead_letters });
+        all.push(QueueStatus { name, waiting, slots, dead_letters });
     }
     Ok(all)
 }
@@ -175,7 +178,12 @@ impl Status {
         let queues: Vec<Value> = self
             .queues
             .iter()
-            .map(|q| json!({"name": q.name, "waiting": q.waiting, "dead_letters": q.dead_letters}))
+            .map(|q| {
+                json!({
+                    "name": q.name, "waiting": q.waiting, "slots": q.slots,
+                    "dead_letters": q.dead_letters,
+                })
+            })
             .collect();
         json!({
             "campaign": self.campaign, "complete": self.complete, "stages": stages,
@@ -211,8 +219,11 @@ impl Status {
             self.task_seconds() / 3600.0
         );
         for queue in &self.queues {
-            let QueueStatus { name, waiting, dead_letters } = queue;
-            let _ = writeln!(out, "queue {name}: {waiting} waiting, {dead_letters} dead letters");
+            let QueueStatus { name, waiting, slots, dead_letters } = queue;
+            let _ = writeln!(
+                out,
+                "queue {name}: {waiting} waiting, {slots} slots at it, {dead_letters} dead letters"
+            );
         }
         for failure in self.failures.iter().take(LISTED) {
             let _ = writeln!(out, "failed: {}", failures::text(&failure.record));

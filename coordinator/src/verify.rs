@@ -5,10 +5,10 @@ use crate::survey::{Fault, READS_AT_A_TIME, StageSurvey, Survey, SurveyError, su
 use futures::{StreamExt, TryStreamExt, stream};
 use outshine_schemas::campaign::ResolvedCampaign;
 use outshine_schemas::digest::Digest;
-use outshine_schemas::outcome::{CommitRecord, FileRecord};
+use outshine_schemas::outcome::{CommitIndex, CommitRecord, FileRecord};
 use outshine_schemas::task::{Shard, Stage};
 use outshine_store::layout::Layout;
-use outshine_store::{Store, StoreError};
+use outshine_store::{Store, StoreError, index};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -94,6 +94,8 @@ pub struct Report {
     pub waiting: u64,
     /// Whether the store has nothing of the campaign.
     pub empty: bool,
+    /// All indexes of commit records.
+    indexes: Vec<String>,
 }
 
 impl Report {
@@ -151,6 +153,7 @@ pub async fn verify(
     for (&stage, found) in &survey.stages {
         walk.plan(&survey, stage, found);
         walk.records(&survey, stage, found);
+        walk.indexes(stage, found).await?;
         walk.files(stage, found, show).await?;
         walk.leftovers(stage, found).await?;
     }
@@ -161,14 +164,19 @@ pub async fn verify(
 
 /// Removes what is damaged, so that the next run makes it again: records and
 /// plans, and inputs, which a run copies anew. Data files stay, as files that
-/// no commit names. No run may be at work on the campaign. Returns the number
-/// of objects that were removed.
+/// no commit names. Indexes of commit records go along, and are made anew. No run
+/// may be at work on the campaign. Returns the number of objects that were removed,
+/// indexes apart.
 ///
 /// # Errors
 /// When the store refuses; calling it again goes on.
 pub async fn mend(store: &Store, report: &Report) -> Result<usize, StoreError> {
-    let mut removed = 0;
-    for path in report.mends() {
+    let (mut removed, mends) = (0, report.mends());
+    // First: a record that is gone must not be found in an index.
+    for path in report.indexes.iter().filter(|_| !mends.is_empty()) {
+        store.delete(path).await?;
+    }
+    for path in mends {
         if store.exists(path).await? {
             store.delete(path).await?;
             removed += 1;
@@ -320,6 +328,32 @@ impl Walk<'_> {
         }
     }
 
+    /// Holds the indexes of commit records against these.
+    async fn indexes(&mut self, stage: Stage, found: &StageSurvey) -> Result<(), SurveyError> {
+        let folder = format!("{}/{stage}", self.layout.indexes());
+        let entries = self.store.list(&folder).await.map_err(SurveyError::at(&folder))?;
+        let (store, layout) = (self.store, &self.layout);
+        let read: Vec<(String, Option<Fault>)> = stream::iter(entries)
+            .map(|entry| async move {
+                let fault = match index::read(store, &entry.path).await {
+                    Ok(index) => disagreement(layout, &index, found),
+                    Err(error) => Some(Fault::of(&entry.path, error)?),
+                };
+                Ok((entry.path, fault))
+            })
+            .buffered(READS_AT_A_TIME)
+            .try_collect()
+            .await?;
+        for (path, fault) in read {
+            if let Some(fault) = fault {
+                let of = format!("an index of commit records ({stage})");
+                self.fault(&fault, Some(stage), &path, &of, vec![path.clone()]);
+            }
+            self.report.indexes.push(path);
+        }
+        Ok(())
+    }
+
     async fn files(
         &mut self,
         stage: Stage,
@@ -390,6 +424,18 @@ impl Walk<'_> {
         }
         Ok(())
     }
+}
+
+/// What an index says that the commit records do not; one that is damaged or gone
+/// is a finding of its own.
+fn disagreement(layout: &Layout, index: &CommitIndex, found: &StageSurvey) -> Option<Fault> {
+    index.commits.iter().find_map(|record| {
+        let path = layout.commit(record.stage, record.shard, &record.task);
+        let Some(Ok(own)) = found.records.get(&path) else { return None };
+        let part = part(record.stage, record.shard);
+        let reason = || format!("its record of {part} is not the one in the store");
+        (own != record).then(|| Fault::Damaged(reason()))
+    })
 }
 
 /// Paths of all files that a sound commit record names.

@@ -15,7 +15,7 @@ pub mod tables;
 pub mod task;
 
 /// Version of the stored formats and messages. A change makes new task ids.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 1;
 
 /// Version of the science: raised whenever the same campaign would give other
 /// numbers. A change makes new task ids, so old and new results never mix.

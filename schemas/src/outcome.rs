@@ -87,6 +87,22 @@ pub fn chain<'a>(commits: impl IntoIterator<Item = &'a CommitRecord>) -> Digest 
     Digest::of_parts(commits.into_iter().map(|c| c.data_digest.as_str().as_bytes()))
 }
 
+/// The commit records of a group of shards ([`Shard::group`]) of which every task is
+/// committed, once more: for who wants all of them at once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CommitIndex {
+    /// [`crate::FORMAT_VERSION`] at the time of writing.
+    pub version: u32,
+    /// The stage.
+    pub stage: Stage,
+    /// Digest of what its tasks were made from.
+    pub inputs: Digest,
+    /// The group.
+    pub group: u64,
+    /// The records in order of shard.
+    pub commits: Vec<CommitRecord>,
+}
+
 /// Why a task will not be tried again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailureRecord {

@@ -4,7 +4,8 @@
 //!
 //! Runs a campaign of TASKS fit tasks on STORE (an empty folder, or
 //! s3://bucket/prefix), with a queue in memory and WORKERS slots (default 64),
-//! then removes the last hundred commit records and runs it again. Prints wall
+//! then removes the last hundred commit records, with the index of their group, and
+//! runs it again. Prints wall
 //! time, CPU time of the coordinator's threads and of all others, peak memory,
 //! and how long a restarted coordinator takes to its first new task.
 #![allow(missing_docs, clippy::print_stdout)]
@@ -147,6 +148,9 @@ fn main() -> anyhow::Result<()> {
         for record in gone {
             let path = layout.commit(Stage::Fit, record.shard, &record.task);
             main.block_on(store.delete(&path))?;
+            // A group that is not complete has no index.
+            let index = layout.index(Stage::Fit, &record.inputs, record.shard.group());
+            main.block_on(store.delete(&index))?;
         }
     }
     Ok(())

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use outshine_broker::{
-    AmqpOptions, AmqpQueue, BrokerError, Consumer, ErrorClass, Settlement, TaskQueue, conformance,
-    open,
+    AmqpOptions, AmqpQueue, BrokerError, Consumer, ErrorClass, Priority, Settlement, TaskQueue,
+    conformance, open,
 };
 use outshine_tests::servers::rabbitmq::REGISTERED_AFTER;
 use outshine_tests::servers::{RabbitMq, or_skip};
@@ -138,7 +138,7 @@ async fn nothing_is_lost_when_the_broker_dies() {
         async move {
             for start in (0..MESSAGES).step_by(100) {
                 let batch = (start..start + 100).map(body).collect();
-                ours.publish_all(QUEUE, batch).await.unwrap();
+                ours.publish_all(QUEUE, batch, Priority::Normal).await.unwrap();
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }

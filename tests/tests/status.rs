@@ -218,7 +218,7 @@ async fn a_broker_tells_what_waits_and_what_is_dead() -> anyhow::Result<()> {
     let _ = consumer.next().await?.reject().await;
     let seen = outshine_coordinator::status::queues(queue.as_ref()).await?;
     assert_eq!(seen.len(), 1, "of the class without a queue, nothing");
-    assert_eq!((seen[0].waiting, seen[0].dead_letters), (2, 1));
+    assert_eq!((seen[0].waiting, seen[0].slots, seen[0].dead_letters), (2, 1, 1));
     Ok(())
 }
 
@@ -243,6 +243,9 @@ async fn the_command_asks_a_real_broker_and_leaves_it_as_it_is() -> anyhow::Resu
     queue.declare(&name).await?;
     queue.publish(&name, "task".into()).await?;
     let text = outshine_ok(&arguments, &[])?;
-    assert!(text.contains(&format!("queue {name}: 1 waiting, 0 dead letters")), "{text}");
+    assert!(
+        text.contains(&format!("queue {name}: 1 waiting, 0 slots at it, 0 dead letters")),
+        "{text}"
+    );
     Ok(())
 }

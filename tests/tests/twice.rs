@@ -1,7 +1,7 @@
 //! Two messages of one task at once are one task.
 
 use async_trait::async_trait;
-use outshine_broker::TaskQueue;
+use outshine_broker::{Priority, TaskQueue};
 use outshine_coordinator::prepare::prepare;
 use outshine_coordinator::progress::{self, By};
 use outshine_coordinator::stage_graph::StageGraph;
@@ -43,7 +43,7 @@ async fn a_second_message_waits_for_the_first() -> anyhow::Result<()> {
     let queue: Arc<dyn TaskQueue> = outshine_broker::open("memory:").await?;
     let name = Class::Fit.queue();
     queue.declare(&name).await?;
-    queue.publish_all(&name, vec![message.clone(), message]).await?;
+    queue.publish_all(&name, vec![message.clone(), message], Priority::Normal).await?;
     // The slot that has it in hand is this test.
     let board = Board::default();
     assert!(board.begin(&task.id));

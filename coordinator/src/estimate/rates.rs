@@ -71,6 +71,9 @@ pub const VOTABLE_COLUMN_BYTES: f64 = 195.0;
 pub const COMMIT_BYTES: f64 = 450.0;
 /// See [`COMMIT_BYTES`].
 pub const FILE_RECORD_BYTES: f64 = 330.0;
+/// Size of commit records in an index, of what they are by themselves: without
+/// spaces and line ends.
+pub const INDEXED: f64 = 0.75;
 /// A shard in a stored plan.
 pub const SHARD_BYTES: f64 = 55.0;
 /// The tables of a calibration and what its commit says of limits.

@@ -3,6 +3,7 @@
 //! half second ([`super::rates::POLL`]).
 
 use super::rates::POLL;
+use super::size::is_indexed;
 use outshine_schemas::task::{Shard, Stage};
 
 /// Requests by kind; what asks whether an object is there counts as a read.
@@ -50,17 +51,18 @@ impl Facts<'_> {
     pub fn of(&self, stage: Stage, files: u64, seconds: f64) -> Requests {
         let tasks = (self.tasks)(stage);
         let looks = (seconds / POLL).ceil() as u64 + 1;
-        // Failures, and the groups of what is published, at each look; all
-        // commits once.
+        // Failures, and the groups of what is published, at each look; once the
+        // indexes, and which groups there are.
         let groups = tasks.min(self.window).div_ceil(Shard::GROUP) + 1;
-        let coordinator = looks * (1 + groups) + tasks.div_ceil(Shard::GROUP);
+        let coordinator = looks * (1 + groups) + 2;
         let spans = (self.tasks)(Stage::Train);
         // Who reads the model lists the spans of training to find the last one.
         let network = matches!(stage, Stage::Calibrate | Stage::Fit | Stage::Reduce);
         let once = tasks.min(self.workers);
         let worker = if network { once } else { self.spans(stage, spans) };
+        let indexes = if is_indexed(stage, tasks) { tasks.div_ceil(Shard::GROUP) } else { 0 };
         Requests {
-            put: files + tasks + 1,
+            put: files + tasks + 1 + indexes,
             // Whether it is done already, and the record that the coordinator reads.
             get: tasks * (2 + self.reads(stage))
                 + once * self.reads_once(stage)

@@ -3,8 +3,8 @@
 use super::network::Network;
 use super::rates::{
     CALIBRATION_BYTES, COLUMN_BYTES, COMMIT_BYTES, DESCRIPTION_BYTES, DRAW_BYTES,
-    FILE_RECORD_BYTES, PACKED, SHARD_BYTES, SHIPPED_BYTES, SIMULATION_PACKED, VOTABLE_BYTES,
-    VOTABLE_COLUMN_BYTES,
+    FILE_RECORD_BYTES, INDEXED, PACKED, SHARD_BYTES, SHIPPED_BYTES, SIMULATION_PACKED,
+    VOTABLE_BYTES, VOTABLE_COLUMN_BYTES,
 };
 use arrow::datatypes::{DataType, Schema};
 use outshine_schemas::campaign::{Campaign, KeepDraws};
@@ -24,7 +24,7 @@ const FREE: [usize; 2] = [7, 5];
 pub struct Size {
     /// Number of files, commit records apart.
     pub files: u64,
-    /// Bytes of files, commit records and the plan.
+    /// Bytes of files, commit records, their indexes and the plan.
     pub bytes: f64,
 }
 
@@ -48,6 +48,11 @@ impl Size {
         self.files += count;
         self.bytes += count as f64 * each;
     }
+}
+
+/// Whether commits are indexed, as [`crate::stage_graph::has_indexes`] says of a plan.
+pub fn is_indexed(stage: Stage, tasks: u64) -> bool {
+    stage != Stage::Train && tasks > 1
 }
 
 /// Bytes of a row in memory; a list of draws has none here.
@@ -148,6 +153,9 @@ impl Made<'_> {
         }
         let records = tasks as f64 * COMMIT_BYTES + size.files as f64 * FILE_RECORD_BYTES;
         size.bytes += records + tasks as f64 * SHARD_BYTES;
+        if is_indexed(stage, tasks) {
+            size.bytes += records * INDEXED;
+        }
         size
     }
 }

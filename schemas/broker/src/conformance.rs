@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::{
     BrokerError, Consumer, DELIVERY_LIMIT, DeadReason, Delivery, ErrorClass, PUBLISH_WINDOW,
-    Settlement, TaskQueue,
+    Priority, Settlement, TaskQueue,
 };
 
 /// Longer than any broker needs to hand out a message that waits.
@@ -31,6 +31,8 @@ where
     declare_is_idempotent(&broker).await;
     unknown_queues_are_errors(&broker).await;
     messages_come_in_order_and_whole(&broker).await;
+    priorities_lose_nothing(&broker).await;
+    consumers_are_counted(&broker).await;
     one_delivery_at_a_time(&broker).await;
     retry_redelivers_and_counts(&broker).await;
     dropped_deliveries_come_back(&broker).await;
@@ -131,7 +133,7 @@ async fn unknown_queues_are_errors(broker: &Arc<dyn TaskQueue>) {
     let queue = fresh_name();
     let outcomes = [
         broker.publish(&queue, body(1)).await.err(),
-        broker.publish_all(&queue, vec![body(1), body(2)]).await.err(),
+        broker.publish_all(&queue, vec![body(1), body(2)], Priority::Normal).await.err(),
         broker.depth(&queue).await.err(),
         broker.dead_letter_depth(&queue).await.err(),
         broker.dead_letters(&queue, 1).await.err(),
@@ -157,8 +159,8 @@ async fn messages_come_in_order_and_whole(broker: &Arc<dyn TaskQueue>) {
     let mut sent = vec![Bytes::new(), Bytes::from((0..=255).collect::<Vec<u8>>()), large];
     sent.extend((0..3 * PUBLISH_WINDOW as u32).map(body));
     broker.publish(&queue, sent[0].clone()).await.unwrap();
-    broker.publish_all(&queue, Vec::new()).await.unwrap();
-    broker.publish_all(&queue, sent[1..].to_vec()).await.unwrap();
+    broker.publish_all(&queue, Vec::new(), Priority::Normal).await.unwrap();
+    broker.publish_all(&queue, sent[1..].to_vec(), Priority::Normal).await.unwrap();
     let count = sent.len() as u64;
     assert_eq!(eventual_depth(broker, &queue, count).await, count);
     let mut consumer = broker.consume(&queue).await.unwrap();
@@ -173,9 +175,65 @@ async fn messages_come_in_order_and_whole(broker: &Arc<dyn TaskQueue>) {
     broker.delete(&queue).await.unwrap();
 }
 
+/// Takes and acks so many messages.
+async fn take(broker: &Arc<dyn TaskQueue>, queue: &str, count: usize) -> Vec<u32> {
+    let mut consumer = broker.consume(queue).await.unwrap();
+    let mut taken = Vec::new();
+    for _ in 0..count {
+        let delivery = next(&mut consumer).await;
+        taken.push(number(&delivery.payload));
+        assert_eq!(delivery.ack().await, Settlement::Settled);
+    }
+    nothing_comes(&mut consumer).await;
+    taken
+}
+
+async fn mixed(broker: &Arc<dyn TaskQueue>) -> (String, Vec<u32>) {
+    let queue = declared(broker).await;
+    for (first, priority) in [(0, Priority::Normal), (10, Priority::High)] {
+        let bodies = (first..first + 3).map(body).collect();
+        broker.publish_all(&queue, bodies, priority).await.unwrap();
+    }
+    assert_eq!(eventual_depth(broker, &queue, 6).await, 6);
+    let taken = take(broker, &queue, 6).await;
+    (queue, taken)
+}
+
+async fn priorities_lose_nothing(broker: &Arc<dyn TaskQueue>) {
+    let (queue, taken) = mixed(broker).await;
+    for of in [[0, 1, 2], [10, 11, 12]] {
+        let own: Vec<u32> = taken.iter().copied().filter(|n| of.contains(n)).collect();
+        assert_eq!(own, of, "those of one priority keep their order");
+    }
+    broker.delete(&queue).await.unwrap();
+}
+
+/// For brokers that know priorities: what is urgent comes before what waits already.
+pub async fn high_priority_goes_first(broker: &Arc<dyn TaskQueue>) {
+    let (queue, taken) = mixed(broker).await;
+    assert_eq!(taken[..2], [10, 11], "{taken:?}");
+    broker.delete(&queue).await.unwrap();
+}
+
+async fn consumers_are_counted(broker: &Arc<dyn TaskQueue>) {
+    let queue = declared(broker).await;
+    let mut consumers = Vec::new();
+    for count in 0..3 {
+        assert_eq!(broker.consumers(&queue).await.unwrap(), count);
+        consumers.push(broker.consume(&queue).await.unwrap());
+    }
+    drop(consumers);
+    let started = std::time::Instant::now();
+    while broker.consumers(&queue).await.unwrap() > 0 {
+        assert!(started.elapsed() < ARRIVES_WITHIN, "consumers that are gone count on");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    broker.delete(&queue).await.unwrap();
+}
+
 async fn one_delivery_at_a_time(broker: &Arc<dyn TaskQueue>) {
     let queue = declared(broker).await;
-    broker.publish_all(&queue, vec![body(1), body(2), body(3)]).await.unwrap();
+    broker.publish_all(&queue, vec![body(1), body(2), body(3)], Priority::Normal).await.unwrap();
     let mut first = broker.consume(&queue).await.unwrap();
     let held = next(&mut first).await;
     assert_eq!(eventual_depth(broker, &queue, 2).await, 2);
@@ -274,7 +332,7 @@ async fn waiting_is_cancel_safe(broker: &Arc<dyn TaskQueue>) {
 
 async fn rejected_messages_are_dead_letters(broker: &Arc<dyn TaskQueue>) {
     let queue = declared(broker).await;
-    broker.publish_all(&queue, (0..4).map(body).collect()).await.unwrap();
+    broker.publish_all(&queue, (0..4).map(body).collect(), Priority::Normal).await.unwrap();
     let mut consumer = broker.consume(&queue).await.unwrap();
     for _ in 0..3 {
         assert_eq!(next(&mut consumer).await.reject().await, Settlement::Settled);
@@ -367,7 +425,7 @@ async fn many_publishers_and_consumers(broker: &Arc<dyn TaskQueue>) {
 
 async fn purge_drops_what_waits(broker: &Arc<dyn TaskQueue>) {
     let queue = declared(broker).await;
-    broker.publish_all(&queue, (0..5).map(body).collect()).await.unwrap();
+    broker.publish_all(&queue, (0..5).map(body).collect(), Priority::Normal).await.unwrap();
     let mut consumer = broker.consume(&queue).await.unwrap();
     let held = next(&mut consumer).await;
     assert_eq!(eventual_depth(broker, &queue, 4).await, 4);
@@ -406,6 +464,7 @@ mod tests {
         let make = || async { Arc::new(broker.clone()) as Arc<dyn TaskQueue> };
         run_all(make).await;
         run_shared(make).await;
+        high_priority_goes_first(&make().await).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -9,7 +9,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{BrokerError, Consumer, DeadLetter, Delivery, Settle, Settlement, TaskQueue, Verdict};
+use crate::{
+    BrokerError, Consumer, DeadLetter, Delivery, Priority, Settle, Settlement, TaskQueue, Verdict,
+};
 
 /// Which occurrences of an operation, counted from 1 over the whole broker, a fault strikes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,13 +85,13 @@ impl FaultyQueue {
     }
 }
 
-#[async_trait]
-impl TaskQueue for FaultyQueue {
-    async fn declare(&self, queue: &str) -> Result<(), BrokerError> {
-        self.inner.declare(queue).await
-    }
-
-    async fn publish(&self, queue: &str, payload: Bytes) -> Result<(), BrokerError> {
+impl FaultyQueue {
+    async fn publish_one(
+        &self,
+        queue: &str,
+        payload: Bytes,
+        priority: Priority,
+    ) -> Result<(), BrokerError> {
         let occurrence = count(&self.counters.publishes);
         let fault = |reason: &str| BrokerError::Unconfirmed {
             queue: queue.to_owned(),
@@ -98,25 +100,43 @@ impl TaskQueue for FaultyQueue {
         if self.plan.fail_publish.strikes(occurrence) {
             return Err(fault("injected: publish failed"));
         }
-        if self.plan.duplicate.strikes(occurrence) {
-            self.inner.publish(queue, payload.clone()).await?;
-        }
-        self.inner.publish(queue, payload).await?;
+        let copies = if self.plan.duplicate.strikes(occurrence) { 2 } else { 1 };
+        self.inner.publish_all(queue, vec![payload; copies], priority).await?;
         if self.plan.lose_confirm.strikes(occurrence) {
             return Err(fault("injected: confirm lost"));
         }
         Ok(())
     }
+}
 
-    async fn publish_all(&self, queue: &str, payloads: Vec<Bytes>) -> Result<(), BrokerError> {
+#[async_trait]
+impl TaskQueue for FaultyQueue {
+    async fn declare(&self, queue: &str) -> Result<(), BrokerError> {
+        self.inner.declare(queue).await
+    }
+
+    async fn publish(&self, queue: &str, payload: Bytes) -> Result<(), BrokerError> {
+        self.publish_one(queue, payload, Priority::Normal).await
+    }
+
+    async fn publish_all(
+        &self,
+        queue: &str,
+        payloads: Vec<Bytes>,
+        priority: Priority,
+    ) -> Result<(), BrokerError> {
         for payload in payloads {
-            self.publish(queue, payload).await?;
+            self.publish_one(queue, payload, priority).await?;
         }
         Ok(())
     }
 
     async fn depth(&self, queue: &str) -> Result<u64, BrokerError> {
         self.inner.depth(queue).await
+    }
+
+    async fn consumers(&self, queue: &str) -> Result<u64, BrokerError> {
+        self.inner.consumers(queue).await
     }
 
     async fn dead_letter_depth(&self, queue: &str) -> Result<u64, BrokerError> {

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::{
-    BrokerError, Consumer, DELIVERY_LIMIT, DeadLetter, DeadReason, Delivery, Settle, Settlement,
-    TaskQueue, Verdict,
+    BrokerError, Consumer, DELIVERY_LIMIT, DeadLetter, DeadReason, Delivery, Priority, Settle,
+    Settlement, TaskQueue, Verdict,
 };
 
 /// A broker that lives as long as its last handle. Redelivers, counts and dead-letters like the
@@ -28,8 +28,11 @@ struct Queue {
 
 #[derive(Debug, Default)]
 struct QueueState {
+    /// What goes first.
+    high: VecDeque<Message>,
     ready: VecDeque<Message>,
     dead: VecDeque<DeadLetter>,
+    consumers: u64,
     deleted: bool,
 }
 
@@ -37,6 +40,25 @@ struct QueueState {
 struct Message {
     payload: Bytes,
     redeliveries: u32,
+    priority: Priority,
+}
+
+impl QueueState {
+    fn add(&mut self, message: Message) {
+        match message.priority {
+            Priority::High => self.high.push_back(message),
+            Priority::Normal => self.ready.push_back(message),
+        }
+    }
+
+    fn pop(&mut self) -> Option<Message> {
+        self.high.pop_front().or_else(|| self.ready.pop_front())
+    }
+
+    /// Messages that wait.
+    fn depth(&self) -> u64 {
+        (self.high.len() + self.ready.len()) as u64
+    }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -76,8 +98,9 @@ impl Default for MemoryQueue {
 }
 
 impl Queue {
-    fn push(&self, payload: Bytes) {
-        locked(&self.state).ready.push_back(Message { payload, redeliveries: 0 });
+    fn push(&self, payload: Bytes, priority: Priority) {
+        let message = Message { payload, redeliveries: 0, priority };
+        locked(&self.state).add(message);
         self.arrived.notify_one();
     }
 
@@ -89,7 +112,7 @@ impl Queue {
             state.dead.push_back(DeadLetter { payload: message.payload, reason });
             return;
         }
-        state.ready.push_back(Message { payload: message.payload, redeliveries });
+        state.add(Message { redeliveries, ..message });
         drop(state);
         self.arrived.notify_one();
     }
@@ -103,20 +126,29 @@ impl TaskQueue for MemoryQueue {
     }
 
     async fn publish(&self, queue: &str, payload: Bytes) -> Result<(), BrokerError> {
-        self.queue(queue)?.push(payload);
+        self.queue(queue)?.push(payload, Priority::Normal);
         Ok(())
     }
 
-    async fn publish_all(&self, queue: &str, payloads: Vec<Bytes>) -> Result<(), BrokerError> {
+    async fn publish_all(
+        &self,
+        queue: &str,
+        payloads: Vec<Bytes>,
+        priority: Priority,
+    ) -> Result<(), BrokerError> {
         let queue = self.queue(queue)?;
         for payload in payloads {
-            queue.push(payload);
+            queue.push(payload, priority);
         }
         Ok(())
     }
 
     async fn depth(&self, queue: &str) -> Result<u64, BrokerError> {
-        Ok(locked(&self.queue(queue)?.state).ready.len() as u64)
+        Ok(locked(&self.queue(queue)?.state).depth())
+    }
+
+    async fn consumers(&self, queue: &str) -> Result<u64, BrokerError> {
+        Ok(locked(&self.queue(queue)?.state).consumers)
     }
 
     async fn dead_letter_depth(&self, queue: &str) -> Result<u64, BrokerError> {
@@ -131,9 +163,12 @@ impl TaskQueue for MemoryQueue {
     }
 
     async fn consume(&self, queue: &str) -> Result<Box<dyn Consumer>, BrokerError> {
+        let name = queue.to_owned();
+        let queue = self.queue(queue)?;
+        locked(&queue.state).consumers += 1;
         Ok(Box::new(MemoryConsumer {
-            name: queue.to_owned(),
-            queue: self.queue(queue)?,
+            name,
+            queue,
             slot: Arc::default(),
             delivery_limit: self.delivery_limit,
         }))
@@ -142,7 +177,8 @@ impl TaskQueue for MemoryQueue {
     async fn purge(&self, queue: &str) -> Result<u64, BrokerError> {
         let queue = self.queue(queue)?;
         let mut state = locked(&queue.state);
-        let count = state.ready.len() as u64;
+        let count = state.depth();
+        state.high.clear();
         state.ready.clear();
         Ok(count)
     }
@@ -215,8 +251,8 @@ impl Consumer for MemoryConsumer {
                     let reason = "the queue was deleted".to_owned();
                     return Err(BrokerError::Closed { queue: self.name.clone(), reason });
                 }
-                if let Some(message) = state.ready.pop_front() {
-                    if !state.ready.is_empty() {
+                if let Some(message) = state.pop() {
+                    if state.depth() > 0 {
                         self.queue.arrived.notify_one();
                     }
                     let (payload, redeliveries) = (message.payload.clone(), message.redeliveries);
@@ -237,6 +273,7 @@ impl Consumer for MemoryConsumer {
 impl Drop for MemoryConsumer {
     fn drop(&mut self) {
         self.slot.bring_back();
+        locked(&self.queue.state).consumers -= 1;
     }
 }
 

@@ -4,7 +4,7 @@ use super::*;
 
 /// The words in use, of "The UCD1+ controlled vocabulary" 1.6 (IVOA), by where
 /// they may stand: P first, S later, Q either, E first with a band behind it.
-const WORDS: [(&str, char); 32] = [
+const WORDS: [(&str, char); 37] = [
     ("arith.diff", 'S'),
     ("arith.ratio", 'S'),
     ("em.opt.V", 'S'),
@@ -20,11 +20,16 @@ const WORDS: [(&str, char); 32] = [
     ("phot.flux.density", 'E'),
     ("phys.SFR", 'Q'),
     ("phys.absorption", 'E'),
-    ("phys.angSize", 'Q'),
     ("phys.abund.Z", 'Q'),
+    ("phys.angSize", 'Q'),
+    ("phys.angSize.smajAxis", 'Q'),
+    ("phys.density", 'Q'),
     ("phys.mass", 'Q'),
+    ("phys.size.axisRatio", 'Q'),
+    ("phys.size.smajAxis", 'Q'),
     ("pos.cartesian.x", 'Q'),
     ("pos.cartesian.y", 'Q'),
+    ("pos.posAng", 'Q'),
     ("src.redshift", 'Q'),
     ("src.redshift.phot", 'Q'),
     ("stat.error", 'P'),
@@ -61,6 +66,8 @@ fn all() -> Vec<Schema> {
     vec![
         catalogue(),
         every_summary(),
+        profiles(),
+        cross_prior(),
         samples(&names, 3),
         field(&bands),
         galaxies(&bands),

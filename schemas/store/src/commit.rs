@@ -68,13 +68,6 @@ impl Published {
             Self::Won(record) | Self::Lost(record) => record,
         }
     }
-
-    /// The record that counts.
-    pub fn into_record(self) -> CommitRecord {
-        match self {
-            Self::Won(record) | Self::Lost(record) => record,
-        }
-    }
 }
 
 /// Writes an attempt's files and tries to make them the task's outcome.
@@ -197,24 +190,34 @@ pub async fn read_record(store: &Store, path: &str) -> Result<Option<CommitRecor
     }
 }
 
-/// A stage's commit records, sorted by path: listings only, no record is read.
-/// Those of some groups of shards, or of all.
+/// The commit records of some groups of a stage, sorted by path: listings only, no
+/// record is read.
 pub async fn list_committed(
     store: &Store,
     layout: &Layout,
     stage: Stage,
-    groups: Option<&BTreeSet<u64>>,
+    groups: &BTreeSet<u64>,
 ) -> Result<Vec<Entry>, StoreError> {
-    let folders: Vec<String> = match groups {
-        None => vec![layout.commits(stage)],
-        Some(groups) => groups.iter().map(|&group| layout.commit_group(stage, group)).collect(),
+    // Many do not exist in the beginning: one listing tells which do.
+    let there = match groups.len() > READS_AT_A_TIME {
+        true => Some(store.folders(&layout.commits(stage)).await?),
+        false => None,
     };
+    let folders = groups.iter().map(|&group| layout.commit_group(stage, group));
+    let is_there = |folder: &String| {
+        let name = folder.rsplit('/').next().unwrap_or_default();
+        there.as_ref().is_none_or(|there| there.contains(name))
+    };
+    let folders: Vec<String> = folders.filter(is_there).collect();
     let entries: Vec<Vec<_>> = stream::iter(folders)
         .map(|folder| async move { store.list(&folder).await })
         .buffered(READS_AT_A_TIME)
         .try_collect()
         .await?;
-    Ok(entries.into_iter().flatten().collect())
+    let mut entries: Vec<Entry> = entries.into_iter().flatten().collect();
+    // In order already, but for group numbers of more digits than others.
+    entries.sort();
+    Ok(entries)
 }
 
 /// The commit records at `paths`, but for those that are not there.

@@ -7,6 +7,7 @@
 //!   plan/<stage>.json                         how a stage was cut
 //!   plan/<stage>-<inputs>.json                the same, where it may be made from more or less
 //!   commits/<stage>/<group>/<task id>.json    the proof that a task is done, by group of shards
+//!   index/<stage>/<inputs>/<group>.json       the records of a complete group, once more
 //!   data/<stage>/<task id>/<attempt>/<file>   what an attempt wrote; valid if a commit names it
 //!   failures/<stage>/<task id>.json           why a task will not be tried again
 //!   losses/<stage>/<task id>/<redeliveries>.json   a delivery of a task that was lost before
@@ -84,6 +85,21 @@ impl Layout {
         format!("{}/{task}.json", self.commit_group(stage, shard.group()))
     }
 
+    /// The folder of all indexes of commit records.
+    pub fn indexes(&self) -> String {
+        format!("{}/index", self.root)
+    }
+
+    /// The folder of the indexes of a stage that is made from `inputs`.
+    pub fn indexes_of(&self, stage: Stage, inputs: &Digest) -> String {
+        format!("{}/{stage}/{}", self.indexes(), inputs.short())
+    }
+
+    /// The index of the commit records of a group.
+    pub fn index(&self, stage: Stage, inputs: &Digest, group: u64) -> String {
+        format!("{}/{group:06}.json", self.indexes_of(stage, inputs))
+    }
+
     /// The folder of what the attempts at all tasks of a stage wrote.
     pub fn stage_data(&self, stage: Stage) -> String {
         format!("{}/data/{stage}", self.root)
@@ -151,6 +167,8 @@ mod tests {
         assert_eq!(layout.commit(Stage::Fit, shard, &task), commit);
         let later = Shard { start: 1000, end: 1001 };
         assert!(layout.commit(Stage::Fit, later, &task).contains("/fit/000001/"));
+        let index = format!("{root}/index/fit/ba7816bf8f01cfea/000001.json");
+        assert_eq!(layout.index(Stage::Fit, &digest, 1), index);
         assert_eq!(layout.failure(Stage::Fit, &task), format!("{root}/failures/fit/{task}.json"));
         assert_eq!(
             layout.attempt_file(Stage::Fit, &task, "a1", "samples.parquet"),

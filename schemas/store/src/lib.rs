@@ -13,11 +13,13 @@
 pub mod commit;
 pub mod conformance;
 mod error;
+pub mod index;
 pub mod layout;
 mod open;
 pub mod parquet;
 mod table;
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::ops::Range;
 use std::sync::Arc;
@@ -185,6 +187,15 @@ impl Store {
         Ok(entries)
     }
 
+    /// The names of the folders directly in the folder `prefix`.
+    pub async fn folders(&self, prefix: &str) -> Result<BTreeSet<String>, StoreError> {
+        let full = self.full(prefix)?;
+        let found = self.inner.list_with_delimiter(Some(&full)).await;
+        let found = found.map_err(|error| self.error(prefix, &error))?;
+        let name = |folder: Path| folder.filename().map(str::to_owned);
+        Ok(found.common_prefixes.into_iter().filter_map(name).collect())
+    }
+
     /// Whether the object is there.
     pub async fn exists(&self, path: &str) -> Result<bool, StoreError> {
         match self.inner.head(&self.full(path)?).await {
@@ -192,12 +203,6 @@ impl Store {
             Err(object_store::Error::NotFound { .. }) => Ok(false),
             Err(error) => Err(self.error(path, &error)),
         }
-    }
-
-    /// Copies an object, over an earlier one at `to` where there is one.
-    pub async fn copy(&self, from: &str, to: &str) -> Result<(), StoreError> {
-        let (source, target) = (self.full(from)?, self.full(to)?);
-        self.inner.copy(&source, &target).await.map_err(|error| self.error(from, &error))
     }
 
     /// Removes an object; does nothing where there is none.

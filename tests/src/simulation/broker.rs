@@ -9,6 +9,7 @@ use crate::locked;
 use bytes::Bytes;
 use outshine_broker::{BrokerError, DELIVERY_LIMIT, Settlement, Verdict};
 use outshine_schemas::codec;
+use outshine_schemas::digest::Digest;
 use outshine_schemas::task::Task;
 use outshine_store::layout::Layout;
 use std::collections::{BTreeMap, VecDeque};
@@ -106,11 +107,19 @@ impl Core {
             return;
         }
         let message = Message { redeliveries, visible: Instant::now(), ..message };
-        if world.random(|r| r.chance(0.5)) {
-            ready.push_front(message);
-        } else {
-            ready.push_back(message);
-        }
+        // To the front or to the back. The slots of a process that stops give back in an
+        // order that no seed rules: content decides, and of those of one moment orders.
+        let digest = Digest::of(&message.payload);
+        let sum = digest.as_str().bytes().fold(redeliveries, |sum, byte| sum + u32::from(byte));
+        let is_after =
+            |other: &Message| other.visible == message.visible && other.payload < message.payload;
+        let is_before =
+            |other: &Message| other.visible == message.visible && other.payload > message.payload;
+        let at = match sum.is_multiple_of(2) {
+            true => ready.iter().take_while(|other| is_after(other)).count(),
+            false => ready.len() - ready.iter().rev().take_while(|other| is_before(other)).count(),
+        };
+        ready.insert(at, message);
     }
 
     /// Takes back what a subscription holds.

@@ -8,7 +8,7 @@ use super::world::Peer;
 use async_trait::async_trait;
 use bytes::Bytes;
 use outshine_broker::{
-    BrokerError, Consumer, DeadLetter, Delivery, Settle, Settlement, TaskQueue, Verdict,
+    BrokerError, Consumer, DeadLetter, Delivery, Priority, Settle, Settlement, TaskQueue, Verdict,
 };
 use std::sync::Arc;
 
@@ -63,10 +63,16 @@ impl TaskQueue for SimQueue {
     }
 
     async fn publish(&self, queue: &str, payload: Bytes) -> Result<(), BrokerError> {
-        self.publish_all(queue, vec![payload]).await
+        self.publish_all(queue, vec![payload], Priority::Normal).await
     }
 
-    async fn publish_all(&self, queue: &str, payloads: Vec<Bytes>) -> Result<(), BrokerError> {
+    /// Of priorities it knows nothing, as earlier brokers.
+    async fn publish_all(
+        &self,
+        queue: &str,
+        payloads: Vec<Bytes>,
+        _: Priority,
+    ) -> Result<(), BrokerError> {
         // Some of the messages may be lost with their confirms, others not.
         let first = self.wire.world.random(|r| r.below(payloads.len() as u64 + 1)) as usize;
         let (head, tail) = payloads.split_at(first);
@@ -95,6 +101,10 @@ impl TaskQueue for SimQueue {
 
     async fn depth(&self, queue: &str) -> Result<u64, BrokerError> {
         self.pass("depth", || self.broker.depth(queue)).await
+    }
+
+    async fn consumers(&self, queue: &str) -> Result<u64, BrokerError> {
+        Err(BrokerError::Closed { queue: queue.to_owned(), reason: "not simulated".to_owned() })
     }
 
     async fn dead_letter_depth(&self, queue: &str) -> Result<u64, BrokerError> {

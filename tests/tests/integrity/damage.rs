@@ -42,6 +42,7 @@ async fn a_flipped_bit_in_any_kind_of_object_is_found() -> anyhow::Result<()> {
         paths.push(whole.first(&format!("commits/{stage}"), "")?);
         paths.push(whole.first(&format!("data/{stage}"), "")?);
     }
+    paths.push(whole.first("index/fit", "")?);
     for path in paths {
         // Records have timings that nobody reads: what is flipped is read.
         let flip = || match path.contains("/commits/") {

@@ -48,6 +48,7 @@ async fn written(store: &Store, campaign: &ResolvedCampaign, stage: Stage) -> an
         let below = |folder: String| path.starts_with(&format!("{folder}/"));
         below(layout.stage_data(stage))
             || below(layout.commits(stage))
+            || below(format!("{}/{stage}", layout.indexes()))
             || layout.plan_of(path) == Some(stage)
     };
     let all = store.list(layout.root()).await?;

@@ -1,0 +1,87 @@
+//! Indexes of complete groups of commits: what a coordinator that starts reads
+//! instead of a thousand records each.
+//!
+//! An index only repeats. Commit records are never deleted for it and stay what
+//! readers follow; who uses one holds it against a listing of the records, and
+//! reads those where it does not fit. It may be removed at any time.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use outshine_schemas::FORMAT_VERSION;
+use outshine_schemas::digest::Digest;
+use outshine_schemas::outcome::{CommitIndex, CommitRecord};
+use outshine_schemas::task::Stage;
+
+use crate::layout::Layout;
+use crate::{Store, StoreError};
+
+/// The groups of a stage made from `inputs` that have an index, and when it was written.
+pub async fn list(
+    store: &Store,
+    layout: &Layout,
+    stage: Stage,
+    inputs: &Digest,
+) -> Result<BTreeMap<u64, SystemTime>, StoreError> {
+    let entries = store.list(&layout.indexes_of(stage, inputs)).await?;
+    let group = |path: &str| path.rsplit('/').next()?.strip_suffix(".json")?.parse().ok();
+    Ok(entries.into_iter().filter_map(|e| Some((group(&e.path)?, e.modified))).collect())
+}
+
+/// Writes the index of a group whose tasks are all committed, unless it is there.
+pub async fn put(store: &Store, layout: &Layout, index: &CommitIndex) -> Result<(), StoreError> {
+    let path = layout.index(index.stage, &index.inputs, index.group);
+    let text = serde_json::to_vec(index)
+        .map_err(|error| StoreError::Encode { reason: error.to_string() })?;
+    store.put_new(&path, Bytes::from(text)).await.map(drop)
+}
+
+/// The index at `path`, or what is wrong with it.
+pub async fn read(store: &Store, path: &str) -> Result<CommitIndex, StoreError> {
+    let bytes = store.get(path).await?;
+    let corrupt = |reason: String| StoreError::Corrupt { path: path.to_owned(), reason };
+    let index: CommitIndex =
+        serde_json::from_slice(&bytes).map_err(|error| corrupt(error.to_string()))?;
+    if index.version != FORMAT_VERSION {
+        return Err(StoreError::Version {
+            path: path.to_owned(),
+            found: index.version,
+            expected: FORMAT_VERSION,
+        });
+    }
+    let is_sound = |r: &&CommitRecord| r.data_digest == CommitRecord::digest_of(&r.files, &r.facts);
+    match index.commits.iter().find(|record| !is_sound(record)) {
+        Some(record) => {
+            Err(corrupt(format!("the digest of shard {} does not match", record.shard)))
+        }
+        None => Ok(index),
+    }
+}
+
+/// The commits of a group by its index, written at `written`: those whose records are
+/// still there and older. None where the index cannot be used.
+pub async fn commits(
+    store: &Store,
+    layout: &Layout,
+    (stage, inputs, group): (Stage, &Digest, u64),
+    written: SystemTime,
+) -> Result<Vec<CommitRecord>, StoreError> {
+    let path = layout.index(stage, inputs, group);
+    let index = match read(store, &path).await {
+        Ok(index) => index,
+        Err(StoreError::NotFound { .. }) => return Ok(Vec::new()),
+        Err(error @ (StoreError::Corrupt { .. } | StoreError::Version { .. })) => {
+            tracing::warn!(%error, "the index is not used: see `outshine verify`");
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(error),
+    };
+    let entries = store.list(&layout.commit_group(stage, group)).await?;
+    let is_there = |record: &CommitRecord| {
+        let path = layout.commit(stage, record.shard, &record.task);
+        let at = entries.binary_search_by(|entry| entry.path.as_str().cmp(&path));
+        at.is_ok_and(|at| entries[at].modified <= written)
+    };
+    Ok(index.commits.into_iter().filter(is_there).collect())
+}
