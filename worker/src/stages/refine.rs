@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// Draws of the estimator that serve as guesses.
 const GUESSES: usize = 64;
 /// Fewest particles: with fewer, intervals come out too narrow.
-const FEWEST: usize = 500;
+const FEWEST: usize = 1000;
 /// What the tables of the forward model are uncertain by, as a fraction of the
 /// flux: most of them by a tenth of it (`sps/README.md`).
 const TABLE_ERROR: f64 = 1e-4;
