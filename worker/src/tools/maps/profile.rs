@@ -210,6 +210,6 @@ pub fn table(all: &[Rows]) -> Result<RecordBatch, StageError> {
 /// When it cannot be encoded.
 pub fn parquet(batch: &RecordBatch) -> Result<Bytes, StageError> {
     let schema = batch.schema();
-    let (bytes, _) = encode_batches("profiles/1", &schema, &[batch.clone()], &plain())?;
+    let (bytes, _) = encode_batches("profiles/1", &schema, std::slice::from_ref(batch), &plain())?;
     Ok(bytes)
 }
