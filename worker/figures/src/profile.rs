@@ -221,5 +221,7 @@ fn range(series: &Series<'_>) -> (f64, f64) {
     let low = first.min(end(finite(&[series.p16]), BEYOND, first));
     let high = last.max(end(finite(&[series.p84]), 1.0 - BEYOND, last));
     let room = (0.06 * (high - low)).max(0.01);
-    (low - room, high + room)
+    // What cannot be negative does not look as if it could.
+    let start = if low >= 0.0 { (low - room).max(0.0) } else { low - room };
+    (start, high + room)
 }
