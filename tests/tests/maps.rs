@@ -46,6 +46,9 @@ required = false
 
 [fit]
 draws = 40
+
+[execution]
+blocks_per_task = 1
 "#;
 
 /// A folder with a campaign.
@@ -171,6 +174,7 @@ fn what_cannot_be_mapped_is_said_before_anything_is_written() -> anyhow::Result<
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(!output.status.success() && said.contains("are not fitted"), "{said}");
     ensure!(said.contains("maps of 0 galaxies"), "{said}");
+    ensure!(!bench.path("maps").exists(), "something was written");
     // A place that cannot be written: a file where a folder should be.
     bench.ok("run", &["--until", "fit"])?;
     std::fs::write(bench.path("file"), "")?;
@@ -182,6 +186,21 @@ fn what_cannot_be_mapped_is_said_before_anything_is_written() -> anyhow::Result<
     // The fit is complete, the catalogue is not: these redshifts are known.
     bench.ok("maps", &["--to", &maps])?;
     ensure!(bench.path("maps/galaxy-1/maps.fits").is_file());
+    // A damaged object in the store costs its galaxy.
+    let store = files(&bench.path("store"))?;
+    let is_summary = |name: &&String| name.ends_with("/summaries.parquet");
+    let name = store.keys().find(is_summary).context("no summaries")?;
+    let mut bytes = store[name].to_vec();
+    bytes[100] ^= 1;
+    std::fs::write(bench.path("store").join(name), bytes)?;
+    let arguments = bench.arguments("maps", &["--to", &bench.text("rest")]);
+    let output = outshine(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), &[])?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(error.contains("1 of 3 galaxies have no maps"), "{error}");
+    ensure!(said.contains(name.as_str()) && said.contains("maps of 2 galaxies"), "{said}");
+    let made = files(&bench.path("rest"))?;
+    ensure!(made.keys().filter(|name| name.ends_with("maps.fits")).count() == 2);
     Ok(())
 }
 

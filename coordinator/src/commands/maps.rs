@@ -30,8 +30,8 @@ pub struct Arguments {
     #[command(flatten)]
     place: Place,
     /// Folder for a folder of each galaxy, `galaxy-<id>` (maps.fits, panel.png and
-    /// .svg, profile.png and .svg), and the table of all their profiles
-    /// (profiles.parquet, profiles.ecsv).
+    /// .svg, profile.png and .svg), and the table of the profiles of all that this
+    /// run makes (profiles.parquet, profiles.ecsv).
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
     /// This galaxy alone; repeat for more [default: all whose pixels are fitted].
@@ -93,7 +93,9 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
         }
     }
     bar.finish_and_clear();
-    write_profiles(&to, &rows)?;
+    if made > 0 {
+        write_profiles(&to, &rows)?;
+    }
     for id in bare.iter().take(LISTED) {
         println!("galaxy {id}: no pixel was fitted; its flags say why");
     }

@@ -45,7 +45,7 @@ pub struct Level {
 }
 
 /// Annuli of equal width that hold all pixels at semi-major axes `radius_px`,
-/// [pixels]: one pixel wide, or wider where that would be more than
+/// `[pixels]`: one pixel wide, or wider where that would be more than
 /// [`MOST_ANNULI`].
 #[must_use]
 pub fn annuli(radius_px: &[f64]) -> Vec<Annulus> {
@@ -59,14 +59,14 @@ pub fn annuli(radius_px: &[f64]) -> Vec<Annulus> {
     (0..count).map(|i| Annulus { inner_px: edge(i), outer_px: edge(i + 1) }).collect()
 }
 
-/// Semi-major axes of pixels at `x`, `y`, [pixels].
+/// Semi-major axes of pixels at `x`, `y`, `[pixels]`.
 #[must_use]
 pub fn radii(ellipse: &Ellipse, x: &[i32], y: &[i32]) -> Vec<f64> {
     x.iter().zip(y).map(|(&x, &y)| ellipse.semi_major_px(x, y)).collect()
 }
 
 /// A quantity in each of `annuli`: pixels at semi-major axes `radius_px` with
-/// the 16th, 50th and 84th percentiles of their posteriors, all [pixels]; those
+/// the 16th, 50th and 84th percentiles of their posteriors, all `[pixels]`; those
 /// that are not finite are left out.
 ///
 /// # Panics

@@ -75,7 +75,7 @@ fn squared_distance(p: &Weighed, (x, y): (i32, i32)) -> f64 {
     dx * dx + dy * dy
 }
 
-/// The half-mass circle of pixels at `x`, `y` with `mass`, each [pixels];
+/// The half-mass circle of pixels at `x`, `y` with `mass`, each `[pixels]`;
 /// `None` where no pixel has a mass.
 ///
 /// # Panics
@@ -123,7 +123,7 @@ impl HalfMass {
     }
 
     /// Means of `values`, weighted by `mass`, at the peak, inside and outside;
-    /// pixels without a mass or a finite value are left out. All arrays [pixels].
+    /// pixels without a mass or a finite value are left out. All arrays `[pixels]`.
     ///
     /// # Panics
     /// When the lengths differ.
@@ -151,7 +151,7 @@ impl HalfMass {
     }
 }
 
-/// The ellipse of pixels at `x`, `y` with `mass`, each [pixels], from second
+/// The ellipse of pixels at `x`, `y` with `mass`, each `[pixels]`, from second
 /// moments about the peak; a circle where there are fewer than
 /// [`SHAPE_PIXELS`] or they lie on a line. `None` where no pixel has a mass.
 ///

@@ -45,7 +45,7 @@ pub struct Figure {
     pub png: Vec<u8>,
 }
 
-/// An image: `rgb` is [height, width, 3], the top row first.
+/// An image: `rgb` is `[height, width, 3]`, the top row first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
     /// Columns.
@@ -278,7 +278,7 @@ pub fn write(
     root.draw(&Text::new(text.to_owned(), at, style.clone())).map_err(FigureError::drawing)
 }
 
-/// As [`write`], turned to read upwards.
+/// As [`write()`], turned to read upwards.
 ///
 /// # Errors
 /// [`FigureError::Drawing`].

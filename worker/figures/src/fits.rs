@@ -58,7 +58,7 @@ pub struct Plane {
     pub unit: String,
     /// What it is.
     pub meaning: String,
-    /// Values, [height, width], the lowest row first.
+    /// Values, `[height, width]`, the lowest row first.
     pub values: Values,
 }
 

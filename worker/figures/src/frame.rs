@@ -21,7 +21,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The frame around pixels at `x`, `y`, each [pixels].
+    /// The frame around pixels at `x`, `y`, each `[pixels]`.
     ///
     /// # Errors
     /// [`FigureError::Empty`] and [`FigureError::TooLarge`].
@@ -68,7 +68,7 @@ impl Frame {
         row as usize * self.width + column as usize
     }
 
-    /// A map: `values` at `x`, `y`, each [pixels], and `outside` elsewhere.
+    /// A map: `values` at `x`, `y`, each `[pixels]`, and `outside` elsewhere.
     ///
     /// # Panics
     /// When the lengths differ, or for a pixel outside the frame.

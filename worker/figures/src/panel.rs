@@ -40,7 +40,7 @@ pub struct Sky {
     pub psf_fwhm_arcsec: Option<f64>,
 }
 
-/// A quantity to show; values are [pixels], not a number where not fitted.
+/// A quantity to show; values are `[pixels]`, not a number where not fitted.
 #[derive(Clone, Debug)]
 pub struct Layer<'a> {
     /// Label with unit; `_{}` and `^{}` lower and raise.
@@ -57,7 +57,7 @@ pub struct Layer<'a> {
     pub colours: ColourMap,
 }
 
-/// A galaxy's panel. All slices are [pixels].
+/// A galaxy's panel. All slices are `[pixels]`.
 #[derive(Clone, Debug)]
 pub struct Panel<'a> {
     /// First line.
@@ -91,10 +91,13 @@ struct View {
 }
 
 impl View {
-    fn around(frame: &Frame) -> Self {
+    /// With room for the scale bar, and for a PSF that is no larger than the
+    /// galaxy.
+    fn around(frame: &Frame, sky: &Sky) -> Self {
         let longest = frame.width.max(frame.height);
-        // Room for the scale bar and the PSF.
-        let cells = longest + longest / 3 + 4;
+        let psf_px = sky.psf_fwhm_arcsec.zip(sky.pixel_arcsec).map_or(0.0, |(f, s)| f / s);
+        let for_psf = ((4.0 * psf_px) as usize).min(3 * longest);
+        let cells = (longest + longest / 3 + 4).max(for_psf);
         let before = |size: usize| ((cells - size) / 2) as i64;
         // A little above the middle, as they are below.
         let raised = (cells / 12) as i64;
@@ -225,7 +228,7 @@ pub fn draw(panel: &Panel<'_>) -> Result<Figure, FigureError> {
     let width = 4 * (SIDE + GAP) + GAP;
     let height = TITLE + 2 * (SIDE + BELOW) + ROWS;
     let mut canvas = Canvas::new(width as u32, height as u32);
-    let view = View::around(panel.frame);
+    let view = View::around(panel.frame, &panel.sky);
     let (x, y) = (panel.x, panel.y);
 
     let image = Tile::new((0, 0), "", None, ColourMap::Viridis, false);

@@ -30,7 +30,7 @@ const BEYOND: f64 = 0.08;
 const DOTS: i32 = 4;
 const DASHES: i32 = 14;
 
-/// A quantity in each annulus, [annuli]; not a number where there is none.
+/// A quantity in each annulus, `[annuli]`; not a number where there is none.
 #[derive(Clone, Debug)]
 pub struct Series<'a> {
     /// Label with unit.
@@ -61,7 +61,7 @@ pub struct Axis<'a> {
 pub struct Profiles<'a> {
     /// First line.
     pub title: &'a str,
-    /// Middles of the annuli in pixels, [annuli].
+    /// Middles of the annuli in pixels, `[annuli]`.
     pub radius_px: &'a [f64],
     /// Outer edge of the last annulus, in pixels.
     pub last_px: f64,
@@ -221,5 +221,7 @@ fn range(series: &Series<'_>) -> (f64, f64) {
     let low = first.min(end(finite(&[series.p16]), BEYOND, first));
     let high = last.max(end(finite(&[series.p84]), 1.0 - BEYOND, last));
     let room = (0.06 * (high - low)).max(0.01);
-    (low - room, high + room)
+    // What cannot be negative does not look as if it could.
+    let start = if low >= 0.0 { (low - room).max(0.0) } else { low - room };
+    (start, high + room)
 }

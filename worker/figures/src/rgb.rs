@@ -15,7 +15,7 @@ const SOFTENING: f64 = 12.0;
 /// The part of the pixels that are below I_max.
 const BRIGHT: f64 = 0.995;
 
-/// Colours of pixels with fluxes in `red`, `green` and `blue`, each [pixels],
+/// Colours of pixels with fluxes in `red`, `green` and `blue`, each `[pixels]`,
 /// in one unit; `None` where one is not a finite number (not observed).
 ///
 /// # Panics

@@ -3,7 +3,8 @@
 use outshine_kernels::scalar;
 
 /// Limits that show nearly all of `values`: the 1st and 99th percentile of the
-/// finite ones, widened to at least `span`; `None` where there are none.
+/// finite ones, widened to at least `span`, but not below 0 where no value is;
+/// `None` where there are none.
 #[must_use]
 pub fn limits(values: &[f32], span: f64) -> Option<(f64, f64)> {
     let finite = values.iter().filter(|v| v.is_finite()).map(|&v| f64::from(v));
@@ -15,8 +16,9 @@ pub fn limits(values: &[f32], span: f64) -> Option<(f64, f64)> {
     if high - low >= span {
         return Some((low, high));
     }
-    let middle = 0.5 * (low + high);
-    Some((middle - 0.5 * span, middle + 0.5 * span))
+    let start = 0.5 * (low + high - span);
+    let start = if sorted[0] >= 0.0 { start.max(0.0) } else { start };
+    Some((start, start + span))
 }
 
 /// Steps that read well: 1, 2 or 5 times a power of ten.
@@ -122,6 +124,8 @@ mod tests {
         assert!(low < 0.02 && high > 0.95 && high < 1.1, "{low} {high}");
         let (low, high) = limits(&[2.0, 2.0], 0.5).unwrap();
         assert_eq!((low, high), (1.75, 2.25));
+        assert_eq!(limits(&[0.1, 0.1], 0.5).unwrap(), (0.0, 0.5));
+        assert_eq!(limits(&[-0.25, 0.25], 1.0).unwrap(), (-0.5, 0.5));
         assert_eq!(limits(&[f32::NAN], 1.0), None);
     }
 }

@@ -10,7 +10,7 @@ use outshine_store::Table;
 /// The column that only histories of the Dirichlet family have.
 pub const T50: &str = "t50_lookback_gyr";
 
-/// Percentiles of the posteriors of a quantity, [pixels]; not a number where
+/// Percentiles of the posteriors of a quantity, `[pixels]`; not a number where
 /// the pixel was not fitted.
 #[derive(Clone, Debug, Default)]
 pub struct Quantity {
@@ -60,7 +60,7 @@ pub struct Pixels {
     pub a_v: Quantity,
     /// Time since half of the mass formed, Gyr, where it is a parameter.
     pub t50: Option<Quantity>,
-    /// Fluxes in nJy: [bands][pixels]; the error is 0 where not observed.
+    /// Fluxes in nJy: `[bands][pixels]`; the error is 0 where not observed.
     flux_njy: Vec<Vec<f32>>,
     err_njy: Vec<Vec<f32>>,
 }
@@ -181,7 +181,7 @@ impl Pixels {
         self.is_fitted().filter(|&fitted| fitted).count()
     }
 
-    /// Masses in Msun, [pixels]; not a number where not fitted.
+    /// Masses in Msun, `[pixels]`; not a number where not fitted.
     #[must_use]
     pub fn mass_msun(&self) -> Vec<f64> {
         self.log_mass.p50.iter().map(|&m| scalar::exp10(f64::from(m))).collect()
