@@ -104,7 +104,7 @@ with open(path + ".csv", newline="") as file:
     rows = list(csv.reader(file))
 description = json.load(open(path + ".csv-metadata.json"))
 assert rows[0] == names == [column["name"] for column in description["tableSchema"]["columns"]]
-as_type = {"long": int, "double": float, "string": str}
+as_type = {"long": int, "int": int, "double": float, "string": str}
 for row, values in enumerate(rows[1:]):
     for column, value in zip(description["tableSchema"]["columns"], values, strict=True):
         found = None if value == "" else as_type[column["datatype"]](value)

@@ -2,7 +2,6 @@
 against the campaign's own products. Usage: maps.py MAPS PRODUCTS WCS, WCS the
 header of the field as JSON or `none`."""
 
-import glob
 import json
 import re
 import sys
@@ -12,6 +11,7 @@ import xml.etree.ElementTree
 import astropy.units as u
 import numpy as np
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from astropy.cosmology import FlatLambdaCDM
 from astropy.io import fits
@@ -23,8 +23,7 @@ maps, products, wcs = sys.argv[1:4]
 parent = None if wcs == "none" else json.loads(wcs)
 cosmology = FlatLambdaCDM(H0=70 * u.km / u.s / u.Mpc, Om0=0.3)
 catalogue = pq.read_table(products + "/catalogue.parquet").to_pylist()
-files = sorted(glob.glob(products + "/summaries/*.parquet"))
-summaries = pa.concat_tables([pq.read_table(name) for name in files])
+summaries = ds.dataset(products + "/summaries", partitioning="hive").to_table()
 has_t50 = "t50_lookback_gyr_p50" in summaries.column_names
 
 # Extension, column of the summaries, and the unit that makes a value of 1.

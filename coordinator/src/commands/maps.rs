@@ -70,7 +70,6 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
     let id = campaign.id();
     let mapper = Mapper::new(&campaign.campaign, id.as_str(), &model)
         .map_err(|e| anyhow::anyhow!("{}: {}", arguments.place.campaign.display(), e.report()))?;
-    let to = Folder::make(&arguments.to)?;
     let mut tables = Tables { store: &store, kept: VecDeque::new() };
     let (mut made, mut rows) = (0, Vec::new());
     let (mut bare, mut without) = (Vec::new(), Vec::new());
@@ -82,7 +81,7 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
             Ok(products) => {
                 // One galaxy may be odd, but a folder that cannot be written is
                 // the same for all.
-                write(&to, id, &products)?;
+                write(&Folder::make(&arguments.to)?, id, &products)?;
                 made += 1;
                 rows.push(products.rows);
                 if products.fitted == 0 {
@@ -94,7 +93,7 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
     }
     bar.finish_and_clear();
     if made > 0 {
-        write_profiles(&to, &rows)?;
+        write_profiles(&Folder::make(&arguments.to)?, &rows)?;
     }
     for id in bare.iter().take(LISTED) {
         println!("galaxy {id}: no pixel was fitted; its flags say why");

@@ -69,12 +69,11 @@ pub fn catalogue() -> Schema {
     }
     fields.extend(extent());
     fields.push(flags_column());
-    let text =
-        |name, nullable, ucd, meaning| column(name, DataType::Utf8, nullable, "", ucd, meaning);
-    let input = "SHA-256 of the table of pixels; null: a mock";
-    fields.push(text("model", false, "meta.checksum", "SHA-256 of the model"));
-    fields.push(text("input", true, "meta.checksum", input));
-    fields.push(text("code_version", false, "meta.version", "version of the program"));
+    let text = |name, ucd, meaning| column(name, DataType::Utf8, false, "", ucd, meaning);
+    let input = "SHA-256 of the table of pixels, or of the settings of a mock";
+    fields.push(text("model", "meta.checksum", "SHA-256 of the model"));
+    fields.push(text("input", "meta.checksum", input));
+    fields.push(text("code_version", "meta.version", "version of the program"));
     Schema::new(fields)
 }
 

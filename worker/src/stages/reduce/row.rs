@@ -9,6 +9,8 @@ use crate::stages::redshifts::Redshifts;
 use arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array, StringArray, UInt32Array};
 use outshine_catalogue::interval::Interval;
 use outshine_schemas::CODE_VERSION;
+use outshine_schemas::digest::Digest;
+use outshine_schemas::outcome::canonical_json;
 use std::sync::Arc;
 
 /// One quantity of a galaxy.
@@ -97,12 +99,21 @@ pub fn columns(
         columns.push(number(&|row| row.extent.means[i].outside));
     }
     columns.push(Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.flags))));
-    let (model, input) = (trained.digest.as_str(), job.campaign.pixels.as_ref());
-    let input = input.map(|digest| digest.as_str());
+    let (model, input) = (trained.digest.as_str(), input(job));
+    let input = input.as_str();
     columns.push(Arc::new(StringArray::from_iter_values(rows.iter().map(|_| model))));
-    columns.push(Arc::new(StringArray::from_iter(rows.iter().map(|_| input))));
+    columns.push(Arc::new(StringArray::from_iter_values(rows.iter().map(|_| input))));
     columns.push(Arc::new(StringArray::from_iter_values(rows.iter().map(|_| CODE_VERSION))));
     columns
+}
+
+/// The digest of the table of pixels, or of the settings of the mock.
+fn input(job: &Job) -> Digest {
+    let mock = || {
+        let settings = job.campaign.campaign.field.mock.clone().unwrap_or_default();
+        Digest::of(canonical_json(&settings.into()).as_bytes())
+    };
+    job.campaign.pixels.clone().unwrap_or_else(mock)
 }
 
 /// A quantile of the redshifts of the galaxies where none is known.
