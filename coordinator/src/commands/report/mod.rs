@@ -16,7 +16,7 @@ use outshine_store::{Store, Table, commit, parquet};
 use outshine_worker::stages::Science;
 use outshine_worker::tools::maps::Mapper;
 use outshine_worker::tools::report::html::Page;
-use outshine_worker::tools::report::{self, Calibration, FULL_WIDTH, Galaxies, PixelSample, Row};
+use outshine_worker::tools::report::{self, Calibration, Galaxies, PixelSample, Row};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -285,7 +285,7 @@ async fn panels(
                 let caption = format!(
                     "Galaxy {id}: colours, maps of medians, and their uncertainties below."
                 );
-                page.figure(&products.panel.svg, FULL_WIDTH, &caption);
+                page.figure(&products.panel.svg, &caption);
             }
             Err(error) => page.warn(&format!("Galaxy {id} has no panel: {error:#}")),
         }

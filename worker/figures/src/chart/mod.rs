@@ -36,9 +36,9 @@ const LEFT: i32 = 150;
 const RIGHT: i32 = 30;
 const ABOVE: i32 = 64;
 const BELOW: i32 = 116;
-/// A row of names of curves, above all charts, and how many are in a row.
+/// A row of names of curves, above all charts, and the room for one.
 const KEY: i32 = 50;
-const NAMES: usize = 5;
+const NAME: i32 = 400;
 /// Right of all charts, for the colour bar.
 const BAR: i32 = 190;
 
@@ -221,6 +221,11 @@ pub struct Charts {
     pub key: Vec<Name>,
 }
 
+/// Names of curves in a row of a figure.
+fn names_in_row(width: i32) -> usize {
+    (width / NAME).max(1) as usize
+}
+
 impl Charts {
     /// Charts that fill [`FULL_WIDTH`] with `columns` in a row, as high as
     /// `aspect` times their width.
@@ -246,9 +251,10 @@ impl Charts {
         let shown = self.charts.len().min(self.columns).max(1) as i32;
         let rows = self.charts.len().div_ceil(self.columns.max(1)).max(1) as i32;
         let (step_x, step_y) = (LEFT + self.width + RIGHT, ABOVE + self.height + BELOW);
-        let above = self.key.len().div_ceil(NAMES) as i32 * KEY;
         let bar_width = if self.bar.is_some() { BAR } else { 0 };
-        let (width, height) = (shown * step_x + bar_width, above + rows * step_y);
+        let width = shown * step_x + bar_width;
+        let above = self.key.len().div_ceil(names_in_row(width)) as i32 * KEY;
+        let height = above + rows * step_y;
         let mut canvas = Canvas::new(width as u32, height as u32);
         let area = |i: usize| Area {
             left: (i % self.columns) as i32 * step_x + LEFT,
@@ -318,7 +324,7 @@ mod tests {
             let mut charts = Charts::new(2, 1.0, Some(bar()));
             charts.charts = vec![chart(vec![points])];
             let svg = drawn(&charts);
-            assert_eq!(svg.matches("<circle").count(), discs);
+            assert_eq!(svg.matches("<circle").count(), 2 * discs, "with their outlines");
             // The bar, and the cells where there are any.
             assert_eq!(svg.matches("<image").count(), if discs == 0 { 2 } else { 1 });
             assert!(svg.contains("a &lt; b &amp; &quot;c&quot;"));
@@ -350,8 +356,8 @@ mod tests {
         let name = |dash| Name { name: format!("{dash:?}"), colour: SERIES[2], dash };
         charts.key = Dash::ALL.map(name).to_vec();
         let svg = drawn(&charts);
-        // One point of the curve and one of the cloud.
-        assert_eq!(svg.matches("<circle").count(), 2, "{svg}");
+        // One point of the curve, and one of the cloud with its outline.
+        assert_eq!(svg.matches("<circle").count(), 3, "{svg}");
         assert!(!svg.contains("NaN") && !svg.contains("inf"));
     }
 

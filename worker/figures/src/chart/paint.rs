@@ -1,9 +1,10 @@
 //! Lines and words of charts.
 
-use super::{Axis, Bar, Chart, Dash, GUIDE, KEY, Layer, MOST_POINTS, NAMES, Name};
+use super::{Axis, Bar, Chart, Dash, GUIDE, KEY, Layer, MOST_POINTS, Name, names_in_row};
 use crate::FigureError;
 use crate::canvas::{
-    Anchor, Area, INK, Image, Root, disc, fill, line, outline, text_style, write, write_upwards,
+    Anchor, Area, INK, Image, Root, circle, disc, fill, line, outline, text_style, write,
+    write_upwards,
 };
 use crate::scale::{label, labels, log_ticks, ticks};
 use plotters::style::RGBColor;
@@ -11,8 +12,15 @@ use plotters::style::RGBColor;
 /// Sizes of text.
 const LABEL: i32 = 33;
 const SMALL: i32 = 28;
+/// Mean width of a small sign.
+const SIGN: i32 = 16;
+const WHITE: RGBColor = RGBColor(255, 255, 255);
 const GREY: RGBColor = RGBColor(130, 130, 130);
-const POINT: i32 = 7;
+const POINT: i32 = 8;
+/// Where there are many.
+const SMALL_POINT: i32 = 5;
+/// Points that are large and have an outline, at most.
+const OUTLINED: usize = 500;
 /// Pieces of a broken line, along it: lengths of a dash and of a gap.
 const DASHED: (f64, f64) = (18.0, 12.0);
 const DOTTED: (f64, f64) = (5.0, 9.0);
@@ -135,11 +143,16 @@ fn layer(
                 return Ok(());
             }
             assert!(x.len() == y.len() && x.len() == value.len(), "three values per point");
+            let radius = if x.len() > OUTLINED { SMALL_POINT } else { POINT };
             for i in 0..x.len() {
                 let place = frame.at((x[i], y[i])).filter(|place| frame.is_inside(*place));
                 let Some(place) = place.filter(|_| value[i].is_finite()) else { continue };
                 let [red, green, blue] = bar.map_or([0, 114, 178], |bar| bar.colour(value[i]));
-                disc(root, rounded(place), POINT, RGBColor(red, green, blue))?;
+                disc(root, rounded(place), radius, RGBColor(red, green, blue))?;
+                // Light colours would be lost on paper.
+                if x.len() <= OUTLINED {
+                    circle(root, rounded(place), radius, GUIDE, 1)?;
+                }
             }
             Ok(())
         }
@@ -221,7 +234,12 @@ pub(super) fn chart(
     write(root, &chart.title, (middle, area.top - 30), &style)?;
     let left = text_style(SMALL, INK, Anchor::Left);
     for (i, note) in chart.notes.iter().enumerate() {
-        write(root, note, (area.left + 16, area.top + 28 + 36 * i as i32), &left)?;
+        let (x, y) = (area.left + 16, area.top + 28 + 36 * i as i32);
+        // So that it can be read above what the chart shows.
+        let end = x + SIGN * note.chars().count() as i32;
+        let behind = [(x - 6, y - 17), (end, y - 17), (end, y + 17), (x - 6, y + 17)];
+        fill(root, &behind, WHITE, 0.8)?;
+        write(root, note, (x, y), &left)?;
     }
     Ok(())
 }
@@ -233,11 +251,12 @@ pub(super) fn key(
     left: i32,
     width: i32,
 ) -> Result<(), FigureError> {
-    let step = (width - left) / NAMES as i32;
+    let in_row = names_in_row(width);
+    let step = (width - left) / in_row as i32;
     let style = text_style(SMALL, INK, Anchor::Left);
     for (i, Name { name, colour, dash }) in names.iter().enumerate() {
-        let x = left + (i % NAMES) as i32 * step;
-        let y = KEY / 2 + (i / NAMES) as i32 * KEY;
+        let x = left + (i % in_row) as i32 * step;
+        let y = KEY / 2 + (i / in_row) as i32 * KEY;
         let at = |x: i32| (f64::from(x), f64::from(y));
         stroke(root, (at(x), at(x + 60)), (*colour, *dash, 5), &mut 0.0)?;
         write(root, name, (x + 72, y), &style)?;

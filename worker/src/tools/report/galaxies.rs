@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 const LEAST_REDSHIFTS: f64 = 0.5;
 const LEAST_DEX: f64 = 1.0;
 /// Offsets of at least so many dex are shown, and at most.
-const OFFSETS: (f64, f64) = (0.5, 2.0);
+const OFFSETS: (f64, f64) = (0.6, 2.0);
 /// Galaxies that are named in a text, at most.
 const NAMED: usize = 20;
 
@@ -192,7 +192,7 @@ impl Galaxies {
         }
         let caption =
             "Surviving masses of galaxies. Solid: equal; dashed and dotted: 0.5 and 1 dex apart.";
-        page.figure(&charts.svg()?, FULL_WIDTH, caption);
+        page.figure(&charts.svg()?, caption);
         Ok(table)
     }
 
@@ -255,7 +255,9 @@ impl Galaxies {
     }
 
     fn redshift_bar(&self) -> Bar {
-        let axis = Axis::nearly("redshift", &self.redshifts(), LEAST_REDSHIFTS);
+        let shown = self.masses.iter().filter(|g| g.resolved.is_some());
+        let redshifts: Vec<f64> = shown.filter_map(|g| g.redshift).collect();
+        let axis = Axis::nearly("redshift", &redshifts, LEAST_REDSHIFTS);
         Bar { label: axis.label, low: axis.low, high: axis.high, colours: ColourMap::Plasma }
     }
 
@@ -293,7 +295,7 @@ impl Galaxies {
         });
         let caption = "Galaxies over integrated mass and redshift, coloured by the fraction of their member \
             pixels whose mean S/N is above the limit of the campaign.";
-        page.figure(&charts.svg()?, FULL_WIDTH * 2 / 3, caption);
+        page.figure(&charts.svg()?, caption);
         Ok(())
     }
 
@@ -352,7 +354,7 @@ impl Galaxies {
         if let Some(charts) = all {
             let caption = "Masses of the same galaxies by the two campaigns. Solid: equal; dashed and \
                 dotted: 0.5 and 1 dex apart.";
-            page.figure(&charts.svg()?, FULL_WIDTH, caption);
+            page.figure(&charts.svg()?, caption);
         }
         Ok(table)
     }

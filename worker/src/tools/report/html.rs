@@ -4,6 +4,8 @@
 use outshine_figures::chart::FULL_WIDTH;
 use std::fmt::Write as _;
 
+/// Width of the page, in units of a figure's canvas.
+const WHOLE: f64 = FULL_WIDTH as f64;
 /// What a page may load: nothing but the styles and images inside it.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
 /// An icon of no pixels: without one, browsers ask the server for theirs.
@@ -199,14 +201,14 @@ impl Page {
         self.note(caption);
     }
 
-    /// A figure as SVG, `width` units of its canvas wide, and what it shows.
-    pub fn figure(&mut self, svg: &str, width: i32, caption: &str) {
+    /// A figure as SVG, and what it shows.
+    pub fn figure(&mut self, svg: &str, caption: &str) {
         // All figures in one scale, so that their letters are of one size.
-        let part = 100.0 * f64::from(width) / f64::from(FULL_WIDTH);
-        let part = part.min(100.0);
-        let svg =
-            svg.trim_end().replacen("<svg ", &format!("<svg style=\"width: {part:.2}%\" "), 1);
-        let caption = escape(caption);
+        let width = svg.split_once(" width=\"").and_then(|(_, rest)| rest.split_once('"'));
+        let width: f64 = width.and_then(|(width, _)| width.parse().ok()).unwrap_or(WHOLE);
+        let part = (100.0 * width / WHOLE).min(100.0);
+        let style = format!("<svg style=\"width: {part:.2}%\" ");
+        let (svg, caption) = (svg.trim_end().replacen("<svg ", &style, 1), escape(caption));
         let _ = writeln!(self.body, "<figure>{svg}\n<figcaption>{caption}</figcaption></figure>");
     }
 
@@ -251,7 +253,7 @@ mod tests {
         let mut rows = Rows::new(&["a", "b"], 1);
         rows.add(vec![evil.to_owned(), evil.to_owned()]);
         page.table(&rows, evil);
-        page.figure("<svg width=\"10\"></svg>\n", 1070, evil);
+        page.figure("<svg width=\"1070\"></svg>\n", evil);
         let html = page.finish();
         assert!(!html.contains("<script"), "{html}");
         assert!(!html.contains(['\u{0}', '\u{b}']));

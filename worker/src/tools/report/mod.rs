@@ -4,15 +4,16 @@
 //! Pure but for the tables that it is given: what lies where is for who calls.
 
 mod calibration;
+mod cross_prior;
 mod galaxies;
 pub mod html;
 mod pixels;
+mod ranks;
 mod words;
 
 pub use calibration::{Calibration, calibration, validation};
 pub use galaxies::{Galaxies, agreement_json, agreement_rows, list};
 pub use outshine_catalogue::agreement::Row;
-pub use outshine_figures::chart::FULL_WIDTH;
 pub use pixels::{PixelSample, redshifts_of};
 
 use crate::stages::StageError;

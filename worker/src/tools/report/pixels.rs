@@ -12,9 +12,7 @@ use crate::stages::{Science, truth};
 use arrow::array::{Array, Float32Array};
 use arrow::datatypes::UInt32Type;
 use outshine_catalogue::interval::Interval;
-use outshine_figures::chart::{
-    Axis, Bar, Chart, Charts, Dash, FULL_WIDTH, GUIDE, Layer, Name, SERIES,
-};
+use outshine_figures::chart::{Axis, Bar, Chart, Charts, Dash, GUIDE, Layer, Name, SERIES};
 use outshine_figures::colours::ColourMap;
 use outshine_kernels::random::{Purpose, Stream};
 use outshine_kernels::{quantile, scalar};
@@ -210,7 +208,7 @@ impl PixelSample {
                  its mean where pixels crowd. Dashed and dotted: one and two mean \u{3c3}. {}",
                 self.shown()
             );
-            page.figure(&charts.svg()?, FULL_WIDTH, &caption);
+            page.figure(&charts.svg()?, &caption);
         }
         Ok(())
     }
@@ -266,7 +264,8 @@ impl PixelSample {
                     format!("n = {}, mean {offset:.3}", rows.len()).replace('-', "\u{2212}"),
                 ],
                 x: x.clone(),
-                y: Axis::new("median \u{2212} truth", -most, most),
+                // With room above for the note.
+                y: Axis::new("median \u{2212} truth", -most, 1.3 * most),
                 layers,
             });
         }
@@ -322,10 +321,11 @@ impl PixelSample {
         }
         let caption = format!(
             "Half of p84 \u{2212} p16 of the posteriors of pixels over that of the prior at the same redshifts: \
-             medians in bins of mean S/N. Near 1 the data say nothing that the prior does not. {}",
+             medians in bins of mean S/N. Near 1 the data say nothing that the prior does \
+             not; above 1 where a redshift that is fitted along widens the posterior. {}",
             self.shown()
         );
-        page.figure(&charts.svg()?, FULL_WIDTH, &caption);
+        page.figure(&charts.svg()?, &caption);
         Ok(())
     }
 
