@@ -1,17 +1,20 @@
 //! A headless Chromium: what a page becomes in a browser, what the browser says of
-//! it, and whether it asks the network for anything.
+//! it, and what it asks the network for.
 
 use super::{ServerError, failed, in_own_group, kill_group};
+use serde_json::Value;
 use std::io::Read as _;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::time::Duration;
 
 /// Longer than any page takes.
 const LIMIT: Duration = Duration::from_secs(180);
+/// All that is not a file goes to this proxy, where nobody listens.
+const PROXY: &str = "--proxy-server=http://127.0.0.1:9";
+/// Who asks where it is the browser itself, which looks after its own affairs.
+const ITSELF: &str = "not an origin";
 
 /// What a browser made of a page.
 #[derive(Debug)]
@@ -20,8 +23,8 @@ pub struct Visit {
     pub dom: String,
     /// What it wrote to its console, line by line.
     pub console: Vec<String>,
-    /// Requests that reached the only way to the network that it was given.
-    pub requests: usize,
+    /// What the page asked the network for.
+    pub requests: Vec<String>,
 }
 
 /// Where Chromium is.
@@ -43,19 +46,7 @@ pub fn chromium() -> Result<PathBuf, ServerError> {
 /// When the browser fails, or takes too long.
 pub fn visit(chromium: &Path, file: &Path, screenshot: &Path) -> Result<Visit, ServerError> {
     let folder = tempfile::tempdir()?;
-    // All that is not a file goes through here, and gets no answer.
-    let proxy = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let port = proxy.local_addr()?.port();
-    let requests = Arc::new(AtomicUsize::new(0));
-    let counted = requests.clone();
-    std::thread::spawn(move || {
-        // Ends with the process; each connection is closed at once.
-        for connection in proxy.incoming() {
-            if connection.is_ok() {
-                counted.fetch_add(1, Ordering::SeqCst);
-            }
-        }
-    });
+    let log = folder.path().join("net.json");
     let mut command = in_own_group(chromium);
     command.env("HOME", folder.path()).args([
         "--headless",
@@ -73,7 +64,7 @@ pub fn visit(chromium: &Path, file: &Path, screenshot: &Path) -> Result<Visit, S
         "--window-size=1200,16000",
         "--proxy-bypass-list=<-loopback>",
     ]);
-    command.arg(format!("--proxy-server=http://127.0.0.1:{port}"));
+    command.arg(PROXY).arg(format!("--log-net-log={}", log.display()));
     command.arg(format!("--user-data-dir={}", folder.path().join("profile").display()));
     command.arg(format!("--screenshot={}", screenshot.display()));
     command.args(["--dump-dom", "--virtual-time-budget=5000"]);
@@ -107,9 +98,22 @@ pub fn visit(chromium: &Path, file: &Path, screenshot: &Path) -> Result<Visit, S
         return Err(failed(format!("chromium ended with {status}, late: {late}\n{said}")));
     }
     let console = said.lines().filter(|line| line.contains(":CONSOLE")).map(str::to_owned);
+    let text = std::fs::read_to_string(&log)?;
+    let log = serde_json::from_str(&text).map_err(|e| failed(format!("net log: {e}")))?;
     Ok(Visit {
         dom: String::from_utf8_lossy(&dom).into_owned(),
         console: console.collect(),
-        requests: requests.load(Ordering::SeqCst),
+        requests: requests(&log),
     })
+}
+
+/// The addresses on the network that a page asked for, from Chromium's own log.
+fn requests(log: &Value) -> Vec<String> {
+    let all = log["events"].as_array().into_iter().flatten();
+    let address = |event: &Value| {
+        let (url, who) = (event["params"]["url"].as_str()?, event["params"]["initiator"].as_str()?);
+        let local = url.starts_with("file:") || url.starts_with("data:");
+        (who != ITSELF && !local).then(|| url.to_owned())
+    };
+    all.filter_map(address).collect()
 }
