@@ -156,6 +156,7 @@ fn a_campaign_has_a_report_that_a_browser_opens() -> anyhow::Result<()> {
     // The figures that are cited are those of the catalogue.
     ensure!(said.contains("resolved \u{2212} integrated"), "{said}");
     let json: serde_json::Value = serde_json::from_slice(&std::fs::read(&json)?)?;
+    ensure!(json["calibration"]["cross_prior"]["simulations_of"] == "dirichlet", "{json}");
     let rows = json["masses"].as_array().context("no masses")?;
     ensure!(rows.len() == 12, "three comparisons, four populations: {}", rows.len());
     let count = |population: &str| {

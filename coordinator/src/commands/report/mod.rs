@@ -29,7 +29,7 @@ pub struct Arguments {
     /// The file to write: HTML with all figures inside, for any browser.
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
-    /// Writes the table of masses as JSON, too.
+    /// Writes the table of masses and the cross-prior test as JSON, too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// A campaign on the same galaxies, such as one with the other prior, to
@@ -179,8 +179,11 @@ fn missing(page: &mut Page, stage: Stage) {
 }
 
 fn as_json(seen: &Seen, model: &str, masses: &Masses) -> Value {
+    let calibrated = seen.graph().state(Stage::Calibrate).commits().last();
+    let fact = |name: &str| calibrated.and_then(|commit| commit.facts.get(name).cloned());
     json!({
         "campaign": seen.name(), "digest": seen.resolved().digest().to_string(), "model": model,
+        "calibration": { "passed": fact("passed"), "cross_prior": fact("cross_prior") },
         "masses": report::agreement_json(&masses.within),
         "masses_between_campaigns": report::agreement_json(&masses.between),
     })

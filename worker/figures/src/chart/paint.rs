@@ -7,6 +7,7 @@ use crate::canvas::{
     write_upwards,
 };
 use crate::scale::{label, labels, log_ticks, ticks};
+use outshine_kernels::scalar;
 use plotters::style::RGBColor;
 
 /// Sizes of text.
@@ -197,7 +198,19 @@ fn marks(axis: &Axis, most: usize) -> Vec<(f64, String)> {
         let names = labels(&all);
         return all.into_iter().zip(names).collect();
     }
-    log_ticks(axis.low, axis.high).into_iter().map(|t| (t, label(t, t))).collect()
+    let mut all = log_ticks(axis.low, axis.high);
+    if all.len() > most {
+        let is_power = |t: f64| {
+            let power = scalar::log10(t);
+            (power - power.round()).abs() < 1e-9
+        };
+        let powers: Vec<f64> = all.iter().copied().filter(|t| is_power(*t)).collect();
+        // Fewer than two say nothing of a scale.
+        if powers.len() > 1 {
+            all = powers;
+        }
+    }
+    all.into_iter().map(|t| (t, label(t, t))).collect()
 }
 
 /// Draws a chart into its area.
@@ -283,4 +296,30 @@ pub(super) fn bar(root: &Root<'_>, bar: &Bar, area: &Area) -> Result<(), FigureE
         write(root, &name, (area.right() + 16, y), &style)?;
     }
     write_upwards(root, &bar.label, (area.right() + 110, area.top + area.height / 2), LABEL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crowded_marks_of_a_logarithmic_axis_are_powers_of_ten() {
+        let names = |low: f64, high: f64, most: usize| -> Vec<String> {
+            marks(&Axis::log("", low, high), most).into_iter().map(|(_, name)| name).collect()
+        };
+        assert_eq!(names(4.0, 600.0, 8), ["5", "10", "20", "50", "100", "200", "500"]);
+        assert_eq!(names(4.0, 600.0, 4), ["10", "100"]);
+        assert_eq!(names(4.0, 60.0, 3), ["5", "10", "20", "50"], "one power is not enough");
+    }
+
+    #[test]
+    fn lines_end_at_the_edges() {
+        let area = Area { left: 0, top: 0, width: 100, height: 100 };
+        let axis = Axis::new("", 0.0, 1.0);
+        let frame = Frame { area: &area, x: &axis, y: &axis };
+        assert_eq!(frame.clip((-50.0, 50.0), (50.0, 50.0)), Some(((0.0, 50.0), (50.0, 50.0))));
+        assert_eq!(frame.clip((-10.0, -10.0), (110.0, 110.0)), Some(((0.0, 0.0), (100.0, 100.0))));
+        assert_eq!(frame.clip((10.0, 120.0), (90.0, 120.0)), None);
+        assert_eq!(frame.clip((-60.0, 80.0), (20.0, 180.0)), None, "past a corner");
+    }
 }

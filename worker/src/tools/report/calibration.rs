@@ -19,6 +19,9 @@ const REPEATED: [&str; 2] = ["log_sfr_100_forming", "tau_gyr"];
 pub(super) const LEVELS: [(f64, &str); 4] =
     [(0.50, "coverage_50"), (0.68, "coverage_68"), (0.90, "coverage_90"), (0.95, "coverage_95")];
 
+/// Reasons of a verdict that are listed.
+const REASONS: usize = 4;
+
 /// What stage calibrate has left.
 #[derive(Debug, Default)]
 pub struct Calibration {
@@ -170,8 +173,8 @@ fn verdict(page: &mut Page, facts: &Facts) {
         Some(true) => page.say("The model passed its calibration."),
         Some(false) => {
             let reasons = texts("reasons");
-            let shown = reasons.iter().take(8).copied().collect::<Vec<_>>().join("; ");
-            let more = reasons.len().saturating_sub(8);
+            let shown = reasons.iter().take(REASONS).copied().collect::<Vec<_>>().join("; ");
+            let more = reasons.len().saturating_sub(REASONS);
             let more = if more > 0 { format!("; and {more} more") } else { String::new() };
             page.warn(&format!("The model did not pass its calibration: {shown}{more}."));
         }

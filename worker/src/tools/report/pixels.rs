@@ -205,7 +205,8 @@ impl PixelSample {
             }
             let caption = format!(
                 "Median of the posterior minus truth, in bins of mean S/N; colours: \u{3c3} of the posterior, \
-                 its mean where pixels crowd. Dashed and dotted: one and two mean \u{3c3}. {}",
+                 its mean where pixels crowd. Dashed and dotted: one and two mean \u{3c3}. \
+                 Axes hold the central 98 % of the pixels. {}",
                 self.shown()
             );
             page.figure(&charts.svg()?, &caption);
