@@ -20,7 +20,8 @@ const GREY: RGBColor = RGBColor(130, 130, 130);
 const POINT: i32 = 8;
 /// Where there are many.
 const SMALL_POINT: i32 = 5;
-/// Points that are large and have an outline, at most.
+/// Points that are large, and that have an outline, at most.
+const LARGE: usize = 100;
 const OUTLINED: usize = 500;
 /// Pieces of a broken line, along it: lengths of a dash and of a gap.
 const DASHED: (f64, f64) = (18.0, 12.0);
@@ -144,7 +145,7 @@ fn layer(
                 return Ok(());
             }
             assert!(x.len() == y.len() && x.len() == value.len(), "three values per point");
-            let radius = if x.len() > OUTLINED { SMALL_POINT } else { POINT };
+            let radius = if x.len() > LARGE { SMALL_POINT } else { POINT };
             for i in 0..x.len() {
                 let place = frame.at((x[i], y[i])).filter(|place| frame.is_inside(*place));
                 let Some(place) = place.filter(|_| value[i].is_finite()) else { continue };

@@ -181,7 +181,7 @@ impl Galaxies {
         let is_mock = truth.iter().any(|t| t.is_finite());
         if is_mock {
             charts.charts.truncate(1);
-            let label = "true log_{10} M_{\u{2605}} in the fitted pixels [M_{\u{2299}}]";
+            let label = "true log_{10} M_{\u{2605}} [M_{\u{2299}}]";
             for (mass, name) in [
                 (&resolved, "resolved \u{2212} true [dex]"),
                 (&integrated, "integrated \u{2212} true [dex]"),
@@ -190,8 +190,7 @@ impl Galaxies {
             }
             charts = Charts { charts: charts.charts, ..Charts::new(3, 0.9, charts.bar) };
         }
-        let caption =
-            "Surviving masses of galaxies. Solid: equal; dashed and dotted: 0.5 and 1 dex apart.";
+        let caption = "Surviving masses of galaxies; true ones of mocks are those in the fitted pixels. Solid: equal; dashed and dotted: 0.5 and 1 dex apart.";
         page.figure(&charts.svg()?, caption);
         Ok(table)
     }
