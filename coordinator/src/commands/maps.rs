@@ -40,8 +40,9 @@ pub struct Arguments {
 }
 
 /// A galaxy of the field.
-struct Source {
-    galaxy: Galaxy,
+pub(super) struct Source {
+    /// What is known of it.
+    pub(super) galaxy: Galaxy,
     blocks: Shard,
 }
 
@@ -70,7 +71,7 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
     let id = campaign.id();
     let mapper = Mapper::new(&campaign.campaign, id.as_str(), &model)
         .map_err(|e| anyhow::anyhow!("{}: {}", arguments.place.campaign.display(), e.report()))?;
-    let mut tables = Tables { store: &store, kept: VecDeque::new() };
+    let mut tables = Tables::new(&store);
     let (mut made, mut rows) = (0, Vec::new());
     let (mut bare, mut without) = (Vec::new(), Vec::new());
     // Shown on a terminal alone.
@@ -115,7 +116,7 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 /// The digest of the model, as the catalogue has it; empty before there is one.
-async fn model(store: &Store, graph: &StageGraph) -> anyhow::Result<String> {
+pub(super) async fn model(store: &Store, graph: &StageGraph) -> anyhow::Result<String> {
     let Some(commit) = graph.commits(Stage::Train).last() else { return Ok(String::new()) };
     let [description, weights] = MODEL_FILES.map(|name| file(commit, name));
     let description = commit::read_file(store, description?).await?;
@@ -124,7 +125,7 @@ async fn model(store: &Store, graph: &StageGraph) -> anyhow::Result<String> {
 }
 
 /// The galaxies asked for, in order of id.
-fn wanted(sources: Vec<Source>, ids: &[i64]) -> anyhow::Result<Vec<Source>> {
+pub(super) fn wanted(sources: Vec<Source>, ids: &[i64]) -> anyhow::Result<Vec<Source>> {
     if ids.is_empty() {
         return Ok(sources);
     }
@@ -143,7 +144,7 @@ fn wanted(sources: Vec<Source>, ids: &[i64]) -> anyhow::Result<Vec<Source>> {
 
 /// All galaxies of the field, with what the catalogue, or the part of it that is
 /// there, says of their redshifts.
-async fn sources(
+pub(super) async fn sources(
     store: &Store,
     graph: &StageGraph,
     field: &CommitRecord,
@@ -187,7 +188,7 @@ async fn sources(
 }
 
 /// Makes all of one galaxy.
-async fn one(
+pub(super) async fn one(
     mapper: &Mapper,
     tables: &mut Tables<'_>,
     graph: &StageGraph,
@@ -256,12 +257,17 @@ async fn read(store: &Store, file: &FileRecord) -> anyhow::Result<Table> {
 }
 
 /// The tables read last.
-struct Tables<'a> {
+pub(super) struct Tables<'a> {
     store: &'a Store,
     kept: VecDeque<(String, Table)>,
 }
 
-impl Tables<'_> {
+impl<'a> Tables<'a> {
+    /// None yet.
+    pub(super) fn new(store: &'a Store) -> Self {
+        Self { store, kept: VecDeque::new() }
+    }
+
     async fn get(&mut self, file: &FileRecord) -> anyhow::Result<&Table> {
         let known = self.kept.iter().position(|(path, _)| *path == file.path);
         let place = match known {

@@ -7,6 +7,8 @@ pub mod gc;
 #[cfg(feature = "local")]
 pub mod maps;
 pub mod plan;
+#[cfg(feature = "local")]
+pub mod report;
 pub mod retry;
 pub mod run;
 #[cfg(feature = "local")]

@@ -6,6 +6,7 @@
 //! death of the test process by whatever signal; the reaper then kills the server and removes its
 //! folder.
 
+pub mod browser;
 pub mod postgres;
 pub mod rabbitmq;
 pub mod s3;

@@ -119,6 +119,26 @@ impl Canvas {
         self,
         draw: impl FnOnce(&Root<'_>) -> Result<(), FigureError>,
     ) -> Result<Figure, FigureError> {
+        let (svg, overlay) = self.draw(draw)?;
+        Ok(Figure { svg, png: self.render(&overlay)? })
+    }
+
+    /// As [`Canvas::finish`], as SVG alone.
+    ///
+    /// # Errors
+    /// [`FigureError::Drawing`].
+    pub fn finish_svg(
+        self,
+        draw: impl FnOnce(&Root<'_>) -> Result<(), FigureError>,
+    ) -> Result<String, FigureError> {
+        Ok(self.draw(draw)?.0)
+    }
+
+    /// The whole as SVG, and without the images.
+    fn draw(
+        &self,
+        draw: impl FnOnce(&Root<'_>) -> Result<(), FigureError>,
+    ) -> Result<(String, String), FigureError> {
         let mut drawn = String::new();
         {
             let size = (self.width, self.height);
@@ -143,7 +163,7 @@ impl Canvas {
             );
         }
         svg.push_str(&body);
-        Ok(Figure { svg, png: self.render(&overlay)? })
+        Ok((svg, overlay))
     }
 
     /// The images with `overlay`, an SVG, on top.

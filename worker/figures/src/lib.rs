@@ -1,5 +1,6 @@
 //! Maps, panels and profiles of galaxies as files that people open: FITS for
-//! numbers ([`fits`]), SVG and PNG for the eye ([`panel`], [`profile`]).
+//! numbers ([`fits`]), SVG and PNG for the eye ([`panel`], [`profile`]); and
+//! charts of many objects ([`chart`]).
 //!
 //! Pure: arrays in, bytes out; no queue, no store, no tables. Lines and words
 //! are drawn by plotters, pixels are laid under them, and PNG is made by resvg
@@ -7,6 +8,7 @@
 //! machine of one kind, whatever fonts it has.
 
 pub mod canvas;
+pub mod chart;
 pub mod colours;
 mod error;
 pub mod fits;

@@ -6,6 +6,7 @@ pub mod maps;
 mod parameters;
 mod photometry;
 mod published;
+pub mod report;
 
 pub use card::{card, read_model};
 pub use outshine_sps::{AgeBinning, DspsOptions, IgmModel, MetallicityScale, ModelOptions};
