@@ -86,13 +86,14 @@ impl Prior {
     }
 
     /// The free coordinates of `parameters`, into `out`: one value per name.
+    /// Those of the Dirichlet family are of the realised history, and any has them.
     ///
     /// `spread`: a uniform random number in (0, 1), which places a rate at its
     /// floor; without meaning for the tau family, which has no floor.
     ///
     /// # Errors
-    /// [`SpsError::Setting`] for a history of another family than the prior's,
-    /// or of one that no estimator is made for; [`SpsError::OutOfRange`] for
+    /// [`SpsError::Setting`] for a tau-delayed prior and another history, or for
+    /// a prior that no estimator is made for; [`SpsError::OutOfRange`] for
     /// one that cannot be computed.
     ///
     /// # Panics
@@ -105,23 +106,24 @@ impl Prior {
     ) -> Result<(), SpsError> {
         assert_eq!(out.len(), self.free_names()?.len(), "one value per free coordinate");
         let p = parameters;
-        if p.sfh.family() != self.sfh {
-            let (family, own) = (p.sfh.family(), self.sfh);
-            let problem = format!("a {family:?} history has no coordinates of the {own:?} family");
-            return Err(SpsError::setting("sfh", problem));
-        }
         let cosmic_age_gyr = cosmology::age_gyr(p.redshift);
-        match p.sfh {
-            Sfh::Tau { tau_gyr, t_i_gyr } => out.copy_from_slice(&[
+        match (self.sfh, p.sfh) {
+            (SfhFamily::Tau, Sfh::Tau { tau_gyr, t_i_gyr }) => out.copy_from_slice(&[
                 p.log_mass_formed,
                 scalar::log10(tau_gyr),
                 t_i_gyr / cosmic_age_gyr,
                 p.metallicity,
                 p.a_v,
             ]),
-            _ => {
+            (SfhFamily::Dirichlet, _) => {
                 let realised = Realised::measure(&p.sfh, cosmic_age_gyr)?;
                 out.copy_from_slice(&dirichlet(p, &realised, spread));
+            }
+            (own, other) => {
+                let family = other.family();
+                let problem =
+                    format!("a {family:?} history has no coordinates of the {own:?} family");
+                return Err(SpsError::setting("sfh", problem));
             }
         }
         Ok(())
@@ -180,9 +182,30 @@ mod tests {
                 assert!(error.to_string().contains(&format!("{sfh:?}")), "{error}");
             }
         }
-        let p = Prior::default().draw(&mut Stream::new(1, Purpose::Simulation, 0, 0));
-        let error = dirichlet_prior().to_free(&p, 0.5, &mut [0.0; 7]).unwrap_err();
-        assert!(error.to_string().contains("Tau history"), "{error}");
+        let p = dirichlet_prior().draw(&mut Stream::new(1, Purpose::Simulation, 0, 0));
+        let error = Prior::default().to_free(&p, 0.5, &mut [0.0; 5]).unwrap_err();
+        assert!(error.to_string().contains("Dirichlet history"), "{error}");
+    }
+
+    /// A delayed exponential has formed 1 - (1 + x) e^-x of its mass, but for
+    /// what comes later, x = (t - t_i) / tau after its start.
+    #[test]
+    fn any_history_has_the_coordinates_of_the_dirichlet_family() {
+        let p = Prior::default().draw_at(1.0, &mut Stream::new(2, Purpose::Simulation, 0, 0));
+        let age_gyr = cosmology::age_gyr(1.0);
+        let (tau_gyr, t_i_gyr) = (0.4, 1.0);
+        let p = Parameters { sfh: Sfh::Tau { tau_gyr, t_i_gyr }, ..p };
+        let mut free = [0.0; 7];
+        dirichlet_prior().to_free(&p, 0.5, &mut free).unwrap();
+        let formed = |t_gyr: f64| {
+            let x = (t_gyr - t_i_gyr) / tau_gyr;
+            1.0 - (1.0 + x) * (-x).exp()
+        };
+        let (t75, t50) = (free[4], free[4] * free[3]);
+        for (t, share) in [(t75, 0.75), (t50, 0.5), (t50 * free[2], 0.25)] {
+            let found = formed(t * age_gyr) / formed(age_gyr);
+            assert!((found - share).abs() < 1e-4, "{found} {share}");
+        }
     }
 
     /// Measured on 100,000 draws of the default prior: see the README.
