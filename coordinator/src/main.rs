@@ -40,6 +40,11 @@ enum Command {
     /// SVG, Parquet and ECSV. Writes nothing to the store.
     #[cfg(feature = "local")]
     Maps(commands::maps::Arguments),
+    /// Show what was inferred of pixels that you name: corner plots, star-formation
+    /// histories and posterior predictive checks, as PNG, SVG, Parquet and CSV. Writes
+    /// nothing to the store.
+    #[cfg(feature = "local")]
+    Pixel(commands::pixel::Arguments),
     /// Fit a table of pixels on this machine.
     #[cfg(feature = "local")]
     Fit(commands::fit::Arguments),
@@ -75,6 +80,8 @@ async fn main() -> std::process::ExitCode {
         Command::Catalogue(c) => commands::catalogue::main(c).await,
         #[cfg(feature = "local")]
         Command::Maps(a) => commands::maps::main(a).await,
+        #[cfg(feature = "local")]
+        Command::Pixel(a) => commands::pixel::main(a).await,
         #[cfg(feature = "local")]
         Command::Fit(a) => commands::fit::main(a).await,
         #[cfg(feature = "local")]

@@ -7,11 +7,16 @@
 //! machine of one kind, whatever fonts it has.
 
 pub mod canvas;
+mod chart;
 pub mod colours;
+mod contour;
+pub mod corner;
 mod error;
 pub mod fits;
 pub mod frame;
+pub mod history;
 pub mod panel;
+pub mod predictive;
 pub mod profile;
 pub mod rgb;
 pub mod scale;

@@ -1,5 +1,6 @@
 //! Task to science to tables: one file per kind of task.
 
+pub mod again;
 mod blocks;
 mod calibrate;
 mod catalogue;
@@ -9,6 +10,7 @@ mod error;
 mod examples;
 mod field;
 mod fit;
+mod fit_summaries;
 mod model;
 pub(crate) mod parallel;
 mod progress;
