@@ -96,18 +96,17 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
     };
     let (mut checks, mut to) = (Vec::new(), None);
     for spot in spots {
-        let products = one(&own, other.as_ref(), external.as_ref(), spot).await?;
+        let (products, snr) = one(&own, other.as_ref(), external.as_ref(), spot).await?;
         if to.is_none() {
             to = Some(Folder::make(&arguments.to)?);
         }
         let folder = format!("galaxy-{}-{}-{}", spot.galaxy_id, spot.x, spot.y);
         let to = to.as_ref().context("made above")?;
-        write(to, &folder, &products.0)?;
-        let (products, snr) = products;
+        write(to, &folder, &products)?;
         let check = &products.prediction.check;
         println!(
-            "{spot}: p = {:.3}, smallest chi^2 = {:.1} in {} bands; {}",
-            check.p_value,
+            "{spot}: {}, smallest chi^2 = {:.1} in {} bands; {}",
+            pixel::p_value(check.p_value),
             check.least,
             check.bands,
             arguments.to.join(&folder).display()
@@ -225,7 +224,11 @@ impl Opened {
     /// The blocks of a galaxy.
     async fn blocks(&self, galaxy: i64) -> anyhow::Result<Shard> {
         let Some(field) = self.look.graph().commits(Stage::Field).first() else {
-            bail!("{}: campaign {} has no pixels yet: run it first", self.file, self.campaign.id());
+            bail!(
+                "{}: campaign {} has no pixels yet: `outshine run` goes on",
+                self.file,
+                self.campaign.id()
+            );
         };
         let table = self.read(file(field, "galaxies.parquet")?).await?;
         let id = table.int64("galaxy_id")?;

@@ -71,38 +71,39 @@ impl Chart {
         (self.x(x), self.y(y))
     }
 
-    /// Ticks below, with names where `named`.
+    /// Ticks below, with names where `named` and not too near to an end of the axis: a
+    /// fraction `clear` of it.
     pub fn lower(
         &self,
         root: &Root<'_>,
-        most: usize,
-        em: i32,
+        (most, em): (usize, i32),
         named: bool,
+        clear: f64,
     ) -> Result<(), FigureError> {
         let (bottom, style) = (self.area.bottom(), text_style(em, INK, Anchor::Middle));
         for (mark, name) in self.x.ticks(most) {
             let x = self.x(mark);
             line(root, &[(x, bottom - 10), (x, bottom)], INK, 2)?;
-            if named {
+            if named && is_clear(self.x.place(mark), clear) {
                 write(root, &name, (x, bottom + em), &style)?;
             }
         }
         Ok(())
     }
 
-    /// Ticks at the left, with names where `named`.
+    /// Ticks at the left; see [`Chart::lower`].
     pub fn left(
         &self,
         root: &Root<'_>,
-        most: usize,
-        em: i32,
+        (most, em): (usize, i32),
         named: bool,
+        clear: f64,
     ) -> Result<(), FigureError> {
         let (left, style) = (self.area.left, text_style(em, INK, Anchor::Right));
         for (mark, name) in self.y.ticks(most) {
             let y = self.y(mark);
             line(root, &[(left, y), (left + 10, y)], INK, 2)?;
-            if named {
+            if named && is_clear(self.y.place(mark), clear) {
                 write(root, &name, (left - 12, y), &style)?;
             }
         }
@@ -150,6 +151,10 @@ impl Chart {
         let corners = [(x - half, low), (x + half, low), (x + half, high), (x - half, high)];
         fill(root, &corners, colour, alpha)
     }
+}
+
+fn is_clear(place: f64, clear: f64) -> bool {
+    place >= clear && place <= 1.0 - clear
 }
 
 /// A line in dashes as long as the gaps between them, along `points`.

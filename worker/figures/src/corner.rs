@@ -21,7 +21,7 @@ const LARGE: i32 = 40;
 const LABEL: i32 = 32;
 const SMALL: i32 = 27;
 /// Height of a line of numbers above a cell.
-const ROW: i32 = 36;
+const ROW: i32 = 40;
 /// Bins of a marginal distribution.
 const BINS: usize = 30;
 /// Shares of the draws that contours enclose: those within one and two standard
@@ -139,7 +139,7 @@ impl Corner<'_> {
                 label(high - middle, step),
                 label(middle - low, step)
             );
-            let at = (area.left + area.width / 2, area.top - ROW / 2 - 4 - line as i32 * ROW);
+            let at = (area.left + area.width / 2, area.top - ROW / 2 - 10 - line as i32 * ROW);
             write(root, &text, at, &text_style(SMALL, COLOURS[k], Anchor::Middle))?;
         }
         Ok(())
@@ -243,9 +243,9 @@ pub fn draw(corner: &Corner<'_>) -> Result<Figure, FigureError> {
                     corner.numbers(root, &area, p)?;
                 } else {
                     corner.pair(root, &chart, p, q)?;
-                    chart.left(root, 4, SMALL, p == 0)?;
+                    chart.left(root, (5, SMALL), p == 0, 0.06)?;
                 }
-                chart.lower(root, 3, SMALL, q + 1 == corner.labels.len())?;
+                chart.lower(root, (4, SMALL), q + 1 == corner.labels.len(), 0.1)?;
                 outline(root, &area, INK)?;
                 let (middle, centre) = (area.left + CELL / 2, area.top + CELL / 2);
                 if p == 0 && q > 0 {

@@ -3,16 +3,16 @@
 
 use crate::FigureError;
 use crate::canvas::{
-    self, Anchor, Area, Canvas, Figure, INK, Root, line, outline, text_style, write,
+    self, Anchor, Area, Canvas, Figure, INK, Root, fill, line, outline, text_style, write,
 };
 use crate::chart::{COLOURS, Chart, GREY, Scale, dashed};
-use plotters::style::RGBColor;
+use plotters::style::{RGBColor, WHITE};
 
 const WIDTH: i32 = 900;
 const HEIGHT: i32 = 640;
 const LEFT: i32 = 190;
 const RIGHT: i32 = 40;
-const TITLE: i32 = 210;
+const TITLE: i32 = 240;
 const BELOW: i32 = 140;
 const LARGE: i32 = 40;
 const LABEL: i32 = 35;
@@ -67,8 +67,8 @@ fn panel(
         let points: Vec<(i32, i32)> = x.iter().zip(truth).map(|(&x, &y)| chart.at(x, y)).collect();
         dashed(root, &points, 16.0, INK, 4)?;
     }
-    chart.lower(root, 8, SMALL, true)?;
-    chart.left(root, 7, SMALL, true)?;
+    chart.lower(root, (8, SMALL), true, 0.0)?;
+    chart.left(root, (7, SMALL), true, 0.0)?;
     outline(root, &chart.area, INK)?;
     let style = text_style(LABEL, INK, Anchor::Middle);
     let area = &chart.area;
@@ -77,7 +77,7 @@ fn panel(
     write(root, "lookback time [Gyr]", (middle, area.bottom() + 90), &style)
 }
 
-/// Draws the histories.
+/// Draws the histories; `note` may have two lines.
 ///
 /// # Errors
 /// [`FigureError::Drawing`]; [`FigureError::Empty`] without any.
@@ -94,7 +94,10 @@ pub fn draw(title: &str, note: &str, histories: &[History<'_>]) -> Result<Figure
     let top = highest(histories);
     Canvas::new(width as u32, (TITLE + HEIGHT + BELOW) as u32).finish(|root| {
         write(root, title, (40, 50), &text_style(LARGE, INK, Anchor::Left))?;
-        write(root, note, (40, 100), &text_style(SMALL, GREY, Anchor::Left))?;
+        for (row, line) in note.lines().enumerate() {
+            let at = (40, 100 + 42 * row as i32);
+            write(root, line, at, &text_style(SMALL, GREY, Anchor::Left))?;
+        }
         for (k, history) in histories.iter().enumerate() {
             let area =
                 Area { left: k as i32 * step + LEFT, top: TITLE, width: WIDTH, height: HEIGHT };
@@ -111,6 +114,9 @@ pub fn draw(title: &str, note: &str, histories: &[History<'_>]) -> Result<Figure
 /// In the upper right corner of the first chart.
 fn legend(root: &Root<'_>, histories: &[History<'_>]) -> Result<(), FigureError> {
     let (right, mut y) = (LEFT + WIDTH - 30, TITLE + 45);
+    let (left, bottom) = (right - 380, y + 112);
+    let corners = [(left, y - 30), (right + 15, y - 30), (right + 15, bottom), (left, bottom)];
+    fill(root, &corners, WHITE, 0.8)?;
     let style = text_style(SMALL, INK, Anchor::Right);
     let mut entry = |text: &str, colour: RGBColor, width: u32, dash: bool| {
         let sample = [(right - 90, y), (right, y)];

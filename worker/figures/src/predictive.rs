@@ -19,6 +19,8 @@ const LABEL: i32 = 35;
 const SMALL: i32 = 29;
 /// Least distance of two names of bands.
 const APART: i32 = 36;
+/// Largest residual that is shown as it is.
+const MOST_SIGMA: f64 = 50.0;
 /// Half the width of a model's bar.
 const HALF: i32 = 15;
 
@@ -78,8 +80,8 @@ impl Check<'_> {
             line(root, &[chart.at(x, flux - err), chart.at(x, flux + err)], INK, 3)?;
             disc(root, chart.at(x, flux), 7, INK)?;
         }
-        chart.left(root, 7, SMALL, true)?;
-        chart.lower(root, 8, SMALL, false)?;
+        chart.left(root, (7, SMALL), true, 0.0)?;
+        chart.lower(root, (8, SMALL), false, 0.0)?;
         outline(root, &chart.area, INK)?;
         let centre = chart.area.top + chart.area.height / 2;
         canvas::write_upwards(root, "flux density [nJy]", (45, centre), LABEL)
@@ -89,8 +91,11 @@ impl Check<'_> {
     fn residuals(&self, root: &Root<'_>, area: Area, x: Scale) -> Result<(), FigureError> {
         let [low2, low, middle, high, high2] = self.model_njy;
         let of = |b: usize, flux: f64| (flux - middle[b]) / self.err_njy[b];
-        let most = self.observed().map(|b| of(b, self.flux_njy[b]).abs() + 1.0).fold(3.5, f64::max);
-        let most = most.min(30.0);
+        let extent = |b: usize| {
+            let ends = [of(b, low[b]).abs(), of(b, high[b]).abs()];
+            ends.into_iter().fold(of(b, self.flux_njy[b]).abs() + 1.0, f64::max)
+        };
+        let most = 1.1 * self.observed().map(extent).fold(3.0, f64::max).min(MOST_SIGMA);
         let chart = Chart { area, x, y: Scale::linear(-most, most) };
         for (value, dash) in [(0.0, 0.0), (-2.0, 8.0), (2.0, 8.0)] {
             let ends = [chart.at(x.low, value), chart.at(x.high, value)];
@@ -108,8 +113,8 @@ impl Check<'_> {
             line(root, &[chart.at(wave, residual - 1.0), chart.at(wave, residual + 1.0)], INK, 3)?;
             disc(root, chart.at(wave, residual), 7, INK)?;
         }
-        chart.left(root, 5, SMALL, true)?;
-        chart.lower(root, 8, SMALL, true)?;
+        chart.left(root, (5, SMALL), true, 0.0)?;
+        chart.lower(root, (8, SMALL), true, 0.0)?;
         outline(root, &area, INK)?;
         canvas::write_upwards(root, "residual [\u{3c3}]", (45, area.top + area.height / 2), LABEL)?;
         let style = text_style(LABEL, INK, Anchor::Middle);

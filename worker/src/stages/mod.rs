@@ -16,7 +16,7 @@ pub(crate) mod parallel;
 mod progress;
 mod redshifts;
 mod reduce;
-mod refine;
+pub(crate) mod refine;
 mod scarce;
 mod science;
 mod shipped;

@@ -23,7 +23,7 @@ const GUESSES: usize = 64;
 const FEWEST: usize = 1000;
 /// What the tables of the forward model are uncertain by, as a fraction of the
 /// flux: most of them by a tenth of it (`sps/README.md`).
-const TABLE_ERROR: f64 = 1e-4;
+pub(crate) const TABLE_ERROR: f64 = 1e-4;
 /// Misfit beyond which guesses may have led astray, and the posterior is
 /// sampled once more from the prior.
 const ASTRAY: f64 = 4.0;

@@ -7,9 +7,13 @@
 //! drawn. There the check is of populations of the exact posterior, sampled with the
 //! forward model from the draws as guesses, 1,000 at each redshift: it tells whether
 //! the model has such fluxes, not how good the estimator is.
+//!
+//! What the forward model's tables are uncertain by is added to the errors: it matters
+//! at S/N of thousands.
 
 use super::{Model, PixelError};
 use crate::stages::Refiner;
+use crate::stages::refine::TABLE_ERROR;
 use outshine_kernels::quantile;
 use outshine_kernels::random::{Purpose, Stream};
 use outshine_npe::diagnostics::Replicated;
@@ -53,8 +57,11 @@ pub fn predict(model: &Model<'_>) -> Result<Prediction, PixelError> {
             all.push(quantile::of_sorted(&column, p));
         }
     }
-    let check = Replicated::of(&fluxes, &model.pixel.flux_njy, &model.pixel.err_njy)
-        .expect("a fitted pixel has bands and draws");
+    let (flux, mut err) = (&model.pixel.flux_njy, model.pixel.err_njy.clone());
+    for (err, flux) in err.iter_mut().zip(flux).filter(|(err, _)| **err > 0.0) {
+        *err = err.hypot(TABLE_ERROR as f32 * flux);
+    }
+    let check = Replicated::of(&fluxes, flux, &err).expect("a fitted pixel has bands and draws");
     Ok(Prediction { percentiles_njy, check, exact: !model.is_tau() })
 }
 

@@ -155,12 +155,15 @@ pub struct Products {
 /// Makes everything of a pixel; `other`: the same pixel by another campaign.
 ///
 /// # Errors
-/// [`PixelError`].
+/// [`PixelError`]; another campaign's pixel that has other fluxes.
 pub fn make(
     own: &Model<'_>,
     other: Option<&Model<'_>>,
     external: Option<&External>,
 ) -> Result<Products, PixelError> {
+    if let Some(other) = other {
+        same_fluxes(own, other)?;
+    }
     let title = title(own);
     let prediction = check::predict(own)?;
     let names: Vec<String> =
@@ -172,6 +175,31 @@ pub fn make(
         ("predictive", predictive(own, &prediction, &title)?),
     ];
     Ok(Products { figures, draws, bands, prediction })
+}
+
+/// Refuses to compare what was inferred of different data.
+fn same_fluxes(own: &Model<'_>, other: &Model<'_>) -> Result<(), PixelError> {
+    let bands = |model: &Model<'_>| model.science.target.features.bands().to_vec();
+    let others = bands(other);
+    for (band, flux) in bands(own).iter().zip(&own.pixel.flux_njy) {
+        let Some(place) = others.iter().position(|b| b == band) else { continue };
+        let theirs = other.pixel.flux_njy[place];
+        if (flux - theirs).abs() > 1e-5 * flux.abs() {
+            let problem = format!(
+                "{}: {band} is {flux} nJy in campaign `{}` and {theirs} nJy in campaign `{}`: \
+                 compare campaigns of the same pixel table (a mock is made from its own prior)",
+                own.pixel.spot, own.name, other.name
+            );
+            return Err(StageError::Permanent(problem).into());
+        }
+    }
+    Ok(())
+}
+
+/// A p-value as people read it.
+#[must_use]
+pub fn p_value(p: f64) -> String {
+    if p < 0.001 { "p < 0.001".to_owned() } else { format!("p = {p:.3}") }
 }
 
 /// Parameters that figures show of a family.
@@ -261,7 +289,7 @@ fn history(
     let age_gyr = cosmology::age_gyr(own.redshift(0));
     let approximate = match models.iter().all(|m| m.is_tau()) {
         true => "",
-        false => "; Dirichlet: curves through t_{25%}, t_{50%}, t_{75%} and the rate, approximate",
+        false => "\nDirichlet: through t_{25%}, t_{50%}, t_{75%} and the rate, approximate",
     };
     let note = format!("age of the universe {age_gyr:.2} Gyr{approximate}");
     Ok(history::draw(title, &note, &histories)?)
@@ -272,10 +300,13 @@ fn predictive(own: &Model<'_>, prediction: &Prediction, title: &str) -> Result<F
     let (flux, err) = (wide(&own.pixel.flux_njy), wide(&own.pixel.err_njy));
     let check = &prediction.check;
     let what = if prediction.exact { "exact posterior" } else { "draws" };
+    let dark = if err.iter().all(|e| *e > 0.0) { "" } else { "; grey: not observed" };
     let note = format!(
-        "posterior predictive p = {:.3}, smallest \u{3c7}^{{2}} = {:.1} in {} bands; bars: 68 and \
-         95 % of the {what}",
-        check.p_value, check.least, check.bands
+        "posterior predictive {}, smallest \u{3c7}^{{2}} = {:.1} in {} bands; bars: 68 and \
+         95 % of the {what}{dark}",
+        p_value(check.p_value),
+        check.least,
+        check.bands
     );
     let percentiles = &prediction.percentiles_njy;
     let pivots = own.science.forward.pivots_angstrom();
