@@ -12,7 +12,7 @@ const FEWEST: usize = 10;
 /// The draws of another sampler, one row each.
 #[derive(Clone, Debug)]
 pub struct External {
-    /// What it is called.
+    /// The name of its file, without folders.
     pub name: String,
     columns: BTreeMap<&'static str, Vec<f64>>,
 }
@@ -51,7 +51,9 @@ impl External {
                 parameters.join(", ")
             )));
         }
-        Ok(Self { name: name.to_owned(), columns })
+        let file = std::path::Path::new(name).file_name();
+        let short = file.map_or(name.into(), |file| file.to_string_lossy());
+        Ok(Self { name: short.into_owned(), columns })
     }
 
     /// The draws of a parameter.
