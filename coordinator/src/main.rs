@@ -44,6 +44,11 @@ enum Command {
     /// trusted, and what came out. Writes nothing to the store.
     #[cfg(feature = "local")]
     Report(commands::report::Arguments),
+    /// Show what was inferred of pixels that you name: corner plots, star-formation
+    /// histories and posterior predictive checks, as PNG, SVG, Parquet and CSV. Writes
+    /// nothing to the store.
+    #[cfg(feature = "local")]
+    Pixel(commands::pixel::Arguments),
     /// Fit a table of pixels on this machine.
     #[cfg(feature = "local")]
     Fit(commands::fit::Arguments),
@@ -81,6 +86,8 @@ async fn main() -> std::process::ExitCode {
         Command::Maps(a) => commands::maps::main(a).await,
         #[cfg(feature = "local")]
         Command::Report(a) => commands::report::main(a).await,
+        #[cfg(feature = "local")]
+        Command::Pixel(a) => commands::pixel::main(a).await,
         #[cfg(feature = "local")]
         Command::Fit(a) => commands::fit::main(a).await,
         #[cfg(feature = "local")]

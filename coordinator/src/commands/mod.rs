@@ -6,6 +6,8 @@ pub mod fit;
 pub mod gc;
 #[cfg(feature = "local")]
 pub mod maps;
+#[cfg(feature = "local")]
+pub mod pixel;
 pub mod plan;
 #[cfg(feature = "local")]
 pub mod report;

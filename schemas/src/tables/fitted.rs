@@ -6,7 +6,7 @@ use super::{
 use arrow::datatypes::{DataType, Field, Schema};
 use std::sync::Arc;
 
-fn list(width: usize, kind: DataType) -> DataType {
+pub(super) fn list(width: usize, kind: DataType) -> DataType {
     let width = i32::try_from(width).expect("fewer than 2^31 draws");
     DataType::FixedSizeList(Arc::new(Field::new("element", kind, false)), width)
 }

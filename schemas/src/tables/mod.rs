@@ -2,6 +2,7 @@
 
 mod field;
 mod fitted;
+mod pixels;
 mod products;
 mod profiles;
 mod simulations;
@@ -9,6 +10,7 @@ pub mod units;
 
 pub use field::{field, galaxies, truth};
 pub use fitted::{blocks, every_summary, samples, summaries};
+pub use pixels::{PREDICTIVE, pixel_draws, predictive, predictive_bands};
 pub use products::{calibration, catalogue, cross_prior, redshift_calibration, validation};
 pub use profiles::{PROFILED, profiles};
 pub use simulations::simulations;

@@ -7,13 +7,18 @@
 //! with the font that comes along: the same figure has the same bytes on every
 //! machine of one kind, whatever fonts it has.
 
+mod axes;
 pub mod canvas;
 pub mod chart;
 pub mod colours;
+mod contour;
+pub mod corner;
 mod error;
 pub mod fits;
 pub mod frame;
+pub mod history;
 pub mod panel;
+pub mod predictive;
 pub mod profile;
 pub mod rgb;
 pub mod scale;

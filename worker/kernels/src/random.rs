@@ -34,6 +34,8 @@ pub enum Purpose {
     MockPixel = 8,
     /// Posterior draws of an integrated galaxy; keyed by galaxy.
     IntegratedDraw = 9,
+    /// The check of a pixel's posterior against its fluxes; keyed by galaxy and pixel.
+    PixelCheck = 10,
 }
 
 /// A stream of random numbers with a name.

@@ -7,16 +7,15 @@
 use super::blocks::{self, Block, SUMMED};
 use super::draws::{Drawer, Draws, position};
 use super::field::{CHUNK_BLOCKS, GALAXIES, field_file, truth_file};
+use super::fit_summaries::Summaries;
 use super::redshifts::{self, Distributions, Redshifts};
 use super::refine::Refining;
 use super::typical::{self, Limits, Typical};
 use super::{Job, Outcome, StageError, compute, model, table, upstream};
-use arrow::array::{
-    Array, ArrayRef, Float32Array, Float32Builder, Int32Array, Int64Array, UInt32Array,
-};
+use arrow::array::{Array, ArrayRef, Float32Array, Int32Array, Int64Array, UInt32Array};
 use arrow::datatypes::UInt32Type;
 use bytes::Bytes;
-use outshine_catalogue::interval::{Interval, rank};
+use outshine_catalogue::interval::Interval;
 use outshine_catalogue::packing::{self, Packer};
 use outshine_kernels::quantile::Selection;
 use outshine_kernels::random::{Purpose, Stream};
@@ -43,25 +42,25 @@ pub const BLOCKS: &str = "blocks.parquet";
 const TOGETHER: usize = 64;
 
 /// A pixel of the tile.
-struct Pixel {
+pub(super) struct Pixel {
     block: u32,
-    galaxy_id: i64,
-    x: i32,
-    y: i32,
-    redshift: f64,
-    mean_snr: f32,
-    flags: u32,
+    pub galaxy_id: i64,
+    pub x: i32,
+    pub y: i32,
+    pub redshift: f64,
+    pub mean_snr: f32,
+    pub flags: u32,
     /// Null where it is not fitted.
     misfit: Option<f32>,
     /// p16, p50 and p84 of its redshift by itself, where asked for.
     own_redshift: Option<[f32; 3]>,
-    flux_njy: Vec<f32>,
-    err_njy: Vec<f32>,
-    truth: Option<Vec<f64>>,
+    pub flux_njy: Vec<f32>,
+    pub err_njy: Vec<f32>,
+    pub truth: Option<Vec<f64>>,
 }
 
 impl Pixel {
-    fn is_fitted(&self) -> bool {
+    pub fn is_fitted(&self) -> bool {
         self.flags & flags::NOT_FITTED == 0
     }
 
@@ -77,40 +76,61 @@ impl Pixel {
 
 pub async fn run(job: &Job) -> Result<Outcome, StageError> {
     upstream::check_inputs(job).await?;
-    let trained = model::load(job).await?;
-    let commits = upstream::commits_over(job, Stage::Field, None).await?;
-    let field = &commits[0];
-    let shard = job.task.shard;
-    let mut pixels = Vec::new();
-    let chunk = u64::from(CHUNK_BLOCKS);
-    for number in shard.start / chunk..=(shard.end - 1) / chunk {
-        let name = field_file(number as u32);
-        let bytes = upstream::file(job, field, &name).await?;
-        let name_of_truth = truth_file(number as u32);
-        let truth = match field.file(&name_of_truth) {
-            Some(_) => Some(upstream::file(job, field, &name_of_truth).await?),
-            None => None,
-        };
-        read(job, &name, bytes, truth, shard, &mut pixels)?;
-    }
-    let limits = Limits::load(job).await?;
-    let unknown = pixels.iter().any(Pixel::lacks_redshift);
-    let galaxies = match unknown {
-        true => Some(upstream::file(job, field, GALAXIES).await?),
-        false => None,
-    };
-    let given = Distributions::load(job).await?;
+    let tile = Input::load(job, |_| true).await?;
     let job = job.clone();
     compute(move || {
-        let mut redshifts = Redshifts::new();
-        if let Some(galaxies) = galaxies {
-            let galaxies = parquet::decode(GALAXIES, galaxies, None)?;
-            let given = given.as_deref();
-            redshifts = find_redshifts(&job, &trained, &limits, given, &mut pixels, &galaxies)?;
-        }
-        fit(&job, &trained, &mut pixels, &redshifts, &limits)
+        let mut tile = tile;
+        let redshifts = tile.redshifts(&job)?;
+        fit(&job, &tile.trained, &mut tile.pixels, &redshifts, &tile.limits)
     })
     .await
+}
+
+/// What a tile is fitted from.
+pub(super) struct Input {
+    pub trained: Arc<model::Trained>,
+    pub limits: Arc<Limits>,
+    pub pixels: Vec<Pixel>,
+    /// The field's table of galaxies, where a redshift is lacking.
+    galaxies: Option<Bytes>,
+    given: Option<Arc<Distributions>>,
+}
+
+impl Input {
+    /// Those pixels of the job's shard that are `wanted`.
+    pub async fn load(job: &Job, wanted: impl Fn(&Pixel) -> bool) -> Result<Self, StageError> {
+        let trained = model::load(job).await?;
+        let commits = upstream::commits_over(job, Stage::Field, None).await?;
+        let field = &commits[0];
+        let shard = job.task.shard;
+        let mut pixels = Vec::new();
+        let chunk = u64::from(CHUNK_BLOCKS);
+        for number in shard.start / chunk..=(shard.end - 1) / chunk {
+            let name = field_file(number as u32);
+            let bytes = upstream::file(job, field, &name).await?;
+            let name_of_truth = truth_file(number as u32);
+            let truth = match field.file(&name_of_truth) {
+                Some(_) => Some(upstream::file(job, field, &name_of_truth).await?),
+                None => None,
+            };
+            read(job, &name, bytes, truth, shard, &mut pixels)?;
+        }
+        pixels.retain(wanted);
+        let galaxies = match pixels.iter().any(Pixel::lacks_redshift) {
+            true => Some(upstream::file(job, field, GALAXIES).await?),
+            false => None,
+        };
+        let (limits, given) = (Limits::load(job).await?, Distributions::load(job).await?);
+        Ok(Self { trained, limits, pixels, galaxies, given })
+    }
+
+    /// The redshifts that the pixels lack.
+    pub fn redshifts(&mut self, job: &Job) -> Result<Redshifts, StageError> {
+        let Some(galaxies) = self.galaxies.take() else { return Ok(Redshifts::new()) };
+        let galaxies = parquet::decode(GALAXIES, galaxies, None)?;
+        let (given, pixels) = (self.given.as_deref(), &mut self.pixels);
+        find_redshifts(job, &self.trained, &self.limits, given, pixels, &galaxies)
+    }
 }
 
 /// Draws the redshifts that the tile lacks; flags the pixels whose galaxy has
@@ -222,22 +242,7 @@ fn fit(
     };
     let summed = blocks::parameters();
     let with_truth = pixels.iter().any(|p| p.truth.is_some());
-    let mut tile = Tile {
-        drawer: Drawer::new(&job.science, &trained.sampler),
-        typical: Typical::new(&job.science, &job.science.simulator()?),
-        refining: Refining::of(job, true)?,
-        limits,
-        seed: campaign.seed,
-        own_redshifts: campaign.fit.pixel_redshifts,
-        names,
-        redshifts,
-        n,
-        selection: Selection::default(),
-        packer: Packer::default(),
-        draws: vec![Vec::new(); names.len()],
-        intervals: vec![Vec::new(); names.len()],
-        summary: Summaries::new(names.len(), with_truth),
-    };
+    let mut tile = Tile::new(job, trained, redshifts, limits, with_truth)?;
     let mut stored: Vec<Vec<f32>> = vec![Vec::new(); kept.len()];
     let (mut fitted, mut row_groups) = (Vec::new(), Vec::new());
     let mut blocks: Vec<Block> = Vec::new();
@@ -313,7 +318,7 @@ fn fit(
 }
 
 /// What goes from block to block; its memory is that of one block.
-struct Tile<'a> {
+pub(super) struct Tile<'a> {
     drawer: Drawer<'a>,
     typical: Typical<'a>,
     refining: Option<Refining<'a>>,
@@ -328,20 +333,52 @@ struct Tile<'a> {
     selection: Selection,
     packer: Packer,
     /// Draws of the block's fitted pixels: per parameter [pixels, n].
-    draws: Vec<Vec<f32>>,
+    pub draws: Vec<Vec<f32>>,
     /// Their intervals: per parameter [pixels].
-    intervals: Vec<Vec<Interval>>,
+    pub intervals: Vec<Vec<Interval>>,
     summary: Summaries,
 }
 
-impl Tile<'_> {
+impl<'a> Tile<'a> {
+    /// Ready to draw; `with_truth`: whether summaries have the truth beside them.
+    pub fn new(
+        job: &'a Job,
+        trained: &'a model::Trained,
+        redshifts: &'a Redshifts,
+        limits: &'a Limits,
+        with_truth: bool,
+    ) -> Result<Self, StageError> {
+        let (campaign, names) = (&job.campaign.campaign, job.science.reported);
+        Ok(Self {
+            drawer: Drawer::new(&job.science, &trained.sampler),
+            typical: Typical::new(&job.science, &job.science.simulator()?),
+            refining: Refining::of(job, true)?,
+            limits,
+            seed: campaign.seed,
+            own_redshifts: campaign.fit.pixel_redshifts,
+            names,
+            redshifts,
+            n: campaign.fit.draws as usize,
+            selection: Selection::default(),
+            packer: Packer::default(),
+            draws: vec![Vec::new(); names.len()],
+            intervals: vec![Vec::new(); names.len()],
+            summary: Summaries::new(names.len(), with_truth),
+        })
+    }
+
+    /// Names of the parameters.
+    pub fn names(&self) -> &'static [&'static str] {
+        self.names
+    }
+
     /// The block's draws of a parameter.
     fn of(&self, name: &str) -> &[f32] {
         &self.draws[position(self.names, name)]
     }
 
     /// Draws the pixels of a block, and looks whether they are typical.
-    fn draw(&mut self, pixels: &mut [&mut Pixel]) -> Result<(), StageError> {
+    pub fn draw(&mut self, pixels: &mut [&mut Pixel]) -> Result<(), StageError> {
         self.draws.iter_mut().for_each(Vec::clear);
         self.intervals.iter_mut().for_each(Vec::clear);
         for group in pixels.chunks_mut(TOGETHER) {
@@ -468,40 +505,4 @@ fn key_columns(pixels: &[&Pixel]) -> Vec<ArrayRef> {
         Arc::new(Float32Array::from_iter_values(pixels.iter().map(|p| p.mean_snr))),
         Arc::new(UInt32Array::from_iter_values(pixels.iter().map(|p| p.flags))),
     ]
-}
-
-/// Columns of the summaries, in the making.
-struct Summaries {
-    width: usize,
-    columns: Vec<Float32Builder>,
-}
-
-impl Summaries {
-    fn new(parameters: usize, truth: bool) -> Self {
-        let width = if truth { 5 } else { 3 };
-        let columns = (0..parameters * width).map(|_| Float32Builder::new()).collect();
-        Self { width, columns }
-    }
-
-    fn leave_out(&mut self) {
-        self.columns.iter_mut().for_each(Float32Builder::append_null);
-    }
-
-    fn add(&mut self, p: usize, interval: Interval, draws: &[f32], truth: Option<f64>) {
-        let columns = &mut self.columns[p * self.width..(p + 1) * self.width];
-        columns[0].append_value(interval.p16 as f32);
-        columns[1].append_value(interval.p50 as f32);
-        columns[2].append_value(interval.p84 as f32);
-        if let [_, _, _, value, place] = columns {
-            value.append_option(truth.map(|t| t as f32));
-            place.append_option(truth.map(|t| {
-                let draws: Vec<f64> = draws.iter().map(|&v| f64::from(v)).collect();
-                rank(&draws, t) as f32
-            }));
-        }
-    }
-
-    fn finish(mut self) -> Vec<ArrayRef> {
-        self.columns.iter_mut().map(|c| Arc::new(c.finish()) as ArrayRef).collect()
-    }
 }

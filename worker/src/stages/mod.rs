@@ -1,5 +1,6 @@
 //! Task to science to tables: one file per kind of task.
 
+pub mod again;
 mod blocks;
 mod calibrate;
 mod catalogue;
@@ -9,12 +10,13 @@ mod error;
 mod examples;
 mod field;
 mod fit;
+mod fit_summaries;
 mod model;
 pub(crate) mod parallel;
 mod progress;
 mod redshifts;
 mod reduce;
-mod refine;
+pub(crate) mod refine;
 mod scarce;
 mod science;
 mod shipped;

@@ -23,7 +23,7 @@ const GUESSES: usize = 64;
 const FEWEST: usize = 1000;
 /// What the tables of the forward model are uncertain by, as a fraction of the
 /// flux: most of them by a tenth of it (`sps/README.md`).
-const TABLE_ERROR: f64 = 1e-4;
+pub(crate) const TABLE_ERROR: f64 = 1e-4;
 /// Misfit beyond which guesses may have led astray, and the posterior is
 /// sampled once more from the prior.
 const ASTRAY: f64 = 4.0;
@@ -131,6 +131,27 @@ impl<'a> Refiner<'a> {
         stream: &mut Stream,
     ) -> Result<Refined, StageError> {
         let guesses = self.guesses(drawer, stream);
+        let (populations, misfit) = self.populations(&guesses, flux, err, n, stream)?;
+        let at = self.at.take().expect("the table of the populations");
+        let draws = self.report(&at, &populations, n, stream)?;
+        self.at = Some(at);
+        Ok(Refined { draws, misfit })
+    }
+
+    /// Populations of the exact posterior of an object, `n` at least, near
+    /// `guesses`, which are at its one redshift; and how badly the model fits
+    /// ([`Refined::misfit`]).
+    ///
+    /// # Errors
+    /// [`StageError`] of the forward model.
+    pub fn populations(
+        &mut self,
+        guesses: &[Parameters],
+        flux: &[f32],
+        err: &[f32],
+        n: usize,
+        stream: &mut Stream,
+    ) -> Result<(Vec<Parameters>, f64), StageError> {
         let redshift = guesses[0].redshift;
         let at = match self.at.take_if(|at| at.redshift() == redshift) {
             Some(at) => at,
@@ -144,7 +165,7 @@ impl<'a> Refiner<'a> {
         let observed = Observation { flux_njy: &flux_njy, err_njy: &err_njy };
         let prior = &self.science.prior;
         let settings = Settings { particles: n.max(FEWEST), ..Settings::default() };
-        let mut found = exact::sample_near(&at, prior, observed, &guesses, &settings, stream)?;
+        let mut found = exact::sample_near(&at, prior, observed, guesses, &settings, stream)?;
         let mut misfit = misfit(&found.log_likelihood, &err_njy, self.science.free.len());
         if misfit > ASTRAY {
             let again = exact::sample(&at, prior, observed, &settings, stream)?;
@@ -154,9 +175,8 @@ impl<'a> Refiner<'a> {
                 misfit = self::misfit(&found.log_likelihood, &err_njy, self.science.free.len());
             }
         }
-        let draws = self.report(&at, &found.parameters, n, stream)?;
         self.at = Some(at);
-        Ok(Refined { draws, misfit })
+        Ok((found.parameters, misfit))
     }
 
     /// Populations at some of the latest draws of the estimator.

@@ -123,7 +123,7 @@ fn draws(science: &Science, one_redshift: bool) -> usize {
 /// latter. Draws to compare with should have several such rates, so that it is
 /// among the directions that the misfit forgives; without, the misfit of a usual
 /// object is ten times what its errors allow.
-pub(super) fn population(
+pub(crate) fn population(
     science: &Science,
     point: &mut [f64],
     recent: impl FnOnce(f64) -> f64,

@@ -5,6 +5,7 @@ mod card;
 pub mod maps;
 mod parameters;
 mod photometry;
+pub mod pixel;
 mod published;
 pub mod report;
 

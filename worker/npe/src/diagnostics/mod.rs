@@ -17,6 +17,7 @@ mod joint;
 mod predictive;
 mod ranks;
 mod redshift;
+mod replicated;
 mod scores;
 mod statistics;
 mod strata;
@@ -31,6 +32,7 @@ pub use outshine_kernels::quantile::of_sorted as quantile_of_sorted;
 pub use predictive::{Misfit, Predictive};
 pub use ranks::Ranks;
 pub use redshift::{RedshiftRow, RedshiftScores};
+pub use replicated::Replicated;
 pub use scores::{JointPlaces, Scores};
 pub use statistics::{
     chi_square_p_value, kolmogorov_smirnov, kolmogorov_smirnov_p_value, r_squared,
