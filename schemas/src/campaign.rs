@@ -5,17 +5,20 @@
 //! `coverage`, `train`, `field.mock`, `calibrate.tolerance`) travel through
 //! here unread; the worker reads them strictly, key by key.
 
+mod field;
 mod image;
 mod resolved;
+mod steps;
+#[cfg(test)]
+mod tests;
 
+pub use field::{Field, GivenRedshifts, Meaning, SNR_BANDS};
 pub use image::{Image, Keyword};
 pub use resolved::ResolvedCampaign;
+pub use steps::{Calibrate, Execution, Fit, KeepDraws, Refine, Simulate};
 
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-
-/// The bands over which the S/N is averaged where a campaign names none.
-pub const SNR_BANDS: [&str; 3] = ["f277w", "f356w", "f444w"];
 
 /// A section that the science reads.
 pub type Section = serde_json::Map<String, serde_json::Value>;
@@ -103,226 +106,8 @@ impl From<Estimator> for String {
     }
 }
 
-/// What is fitted: either the user's pixels or a mock.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Field {
-    /// Parquet table of pixels (a path or URL).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pixels: Option<String>,
-    /// Parquet table that says which pixel belongs to which galaxy. Not
-    /// needed where the pixel table has the columns itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sources: Option<String>,
-    /// Distributions of the redshifts of galaxies where none is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub redshifts: Option<GivenRedshifts>,
-    /// A mock field with known truth instead.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mock: Option<Section>,
-    /// How the pixels lie on the sky, for maps and figures. No part of the
-    /// campaign's identity: it changes no result.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image: Option<Image>,
-    /// Side of the cells in which the background is measured, in pixels;
-    /// absent: the input is taken as background-subtracted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub background_cell_px: Option<u32>,
-    /// Systematic error as a fraction of the flux, added in quadrature to the
-    /// errors of pixels and of their sums: what zero points, templates and PSF
-    /// matching leave. It does not average down over pixels.
-    #[serde(default)]
-    pub systematic: f64,
-    /// Pixels with a lower mean S/N are not fitted.
-    #[serde(default = "five")]
-    pub min_mean_snr: f64,
-    /// The bands over which the S/N is averaged.
-    #[serde(default = "snr_bands")]
-    pub snr_bands: Vec<String>,
-}
-
-/// A table of redshift distributions. A galaxy whose redshift is known has no
-/// use for its own; one that is not in the table has its redshift fitted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GivenRedshifts {
-    /// Parquet table (a path or URL) of `galaxy_id`, `redshift` and `density`,
-    /// one row per node; linear between a galaxy's nodes, 0 outside.
-    pub table: String,
-    /// What they are.
-    pub meaning: Meaning,
-}
-
-/// What a given distribution of redshift is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Meaning {
-    /// Known apart from these fluxes (a number density, a cluster, a grism):
-    /// multiplied by what the fluxes say.
-    Prior,
-    /// Made from these fluxes (a photometric redshift): replaces the fit, as
-    /// to multiply by it would count the fluxes twice.
-    Posterior,
-}
-
-/// Size of the training set.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Simulate {
-    /// Number of simulations: those of one epoch of training.
-    pub count: u64,
-    /// Whether every epoch of training makes new ones, as it goes, instead of
-    /// observing those of the first epoch anew.
-    pub fresh: bool,
-}
-
-impl Default for Simulate {
-    fn default() -> Self {
-        Self { count: 100_000, fresh: true }
-    }
-}
-
-/// The test that a model must pass before it fits.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Calibrate {
-    /// Half the number of simulations: about half of them are single pixels,
-    /// half integrated galaxies.
-    pub count: u64,
-    /// Posterior draws per simulation.
-    pub draws: u32,
-    /// Whether `fit` refuses a model that failed.
-    pub required: bool,
-    /// What counts as passed.
-    pub tolerance: Section,
-    /// Simulations of the other family of histories on which the model is
-    /// tested; 0: none. No model passes or fails by them.
-    pub cross_prior: u64,
-}
-
-impl Default for Calibrate {
-    fn default() -> Self {
-        Self {
-            count: 10_000,
-            draws: 500,
-            required: true,
-            tolerance: Section::new(),
-            cross_prior: 0,
-        }
-    }
-}
-
-/// Which draws are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum KeepDraws {
-    /// Every parameter.
-    All,
-    /// The masses and the star-formation rate.
-    Masses,
-    /// None: the summaries and sums remain, and draws can be made again.
-    None,
-}
-
-/// Which objects of known redshift have their posterior sampled with the
-/// forward model itself, from the estimator's draws as guesses, where the data are
-/// sharper than the estimator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Refine {
-    /// None: the estimator's draws are the result.
-    None,
-    /// Galaxies as one object.
-    Integrated,
-    /// Galaxies as one object, and their pixels.
-    All,
-}
-
-/// Posterior draws.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Fit {
-    /// Draws per pixel.
-    pub draws: u32,
-    /// Which of them are stored.
-    pub keep: KeepDraws,
-    /// Redshifts, equally probable, over which the draws of a galaxy of
-    /// unknown redshift are spread.
-    pub redshifts: u32,
-    /// Whether summaries say what redshift each pixel would have by itself,
-    /// whatever that of its galaxy: another source behind or before it shows.
-    pub pixel_redshifts: bool,
-    /// What is refined.
-    pub refine: Refine,
-    /// Mean S/N from which it is.
-    pub refine_mean_snr: f64,
-}
-
-impl Default for Fit {
-    fn default() -> Self {
-        Self {
-            draws: 500,
-            keep: KeepDraws::All,
-            redshifts: 50,
-            pixel_redshifts: false,
-            refine: Refine::None,
-            refine_mean_snr: 20.0,
-        }
-    }
-}
-
-/// How the work is cut and done.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Execution {
-    /// Simulations per task.
-    pub simulations_per_task: u64,
-    /// Training epochs per task.
-    pub epochs_per_task: u64,
-    /// Blocks of up to 512 pixels per fit task.
-    pub blocks_per_task: u64,
-    /// Galaxies per reduce task.
-    pub galaxies_per_task: u64,
-    /// Tasks on the queue at a time.
-    pub queue_window: u64,
-    /// Seconds without any commit after which waiting tasks are published
-    /// again, should the broker have lost them. Must be above the longest task.
-    pub stall_seconds: u64,
-    /// How often a task is published again before the campaign gives up.
-    pub max_republish: u32,
-    /// How often a task may be lost while it is all that its worker does, before
-    /// it counts as failed.
-    pub max_losses: u32,
-    /// How many tasks of fit and of reduce may fail before the campaign stops;
-    /// up to that, it ends without what they would have made. 0: it stops at
-    /// the first.
-    pub max_failed_tasks: u64,
-}
-
-impl Default for Execution {
-    fn default() -> Self {
-        Self {
-            simulations_per_task: 5_000,
-            epochs_per_task: 10,
-            blocks_per_task: 4,
-            galaxies_per_task: 16,
-            queue_window: 256,
-            stall_seconds: 600,
-            max_republish: 3,
-            max_losses: 3,
-            max_failed_tasks: 100,
-        }
-    }
-}
-
 fn one() -> u64 {
     1
-}
-fn five() -> f64 {
-    5.0
-}
-fn snr_bands() -> Vec<String> {
-    SNR_BANDS.map(str::to_owned).to_vec()
 }
 fn jades_bands() -> Vec<String> {
     [
@@ -545,73 +330,4 @@ fn apply_setting(table: &mut toml::Table, setting: &str) -> Result<(), String> {
     }
     section.insert(last.to_owned(), value);
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::digest::Digest;
-
-    const MINIMAL: &str = "name = \"a\"\n[field]\npixels = \"p.parquet\"\n";
-
-    fn parse(text: &str, settings: &[&str]) -> Result<Campaign, CampaignError> {
-        let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
-        Campaign::parse(text, "test.toml", Path::new("folder"), &settings)
-    }
-
-    #[test]
-    fn an_unknown_key_is_named() {
-        let error = parse(&format!("{MINIMAL}min_snr = 3\n"), &[]).unwrap_err().to_string();
-        assert!(error.contains("test.toml") && error.contains("min_snr"), "{error}");
-        let error = parse(MINIMAL, &["fit.draw=3"]).unwrap_err().to_string();
-        assert!(error.contains("draw"), "{error}");
-    }
-
-    #[test]
-    fn settings_reach_every_depth() {
-        let c = parse(MINIMAL, &["fit.draws=7", "fit.keep=masses", "train.blocks=2", "seed=5"])
-            .unwrap();
-        assert_eq!((c.fit.draws, c.fit.keep, c.seed), (7, KeepDraws::Masses, 5));
-        assert_eq!(c.train["blocks"], 2);
-        assert_eq!(c.field.pixels.as_deref(), Some("folder/p.parquet"));
-        let c = parse(MINIMAL, &["field.pixels=q.parquet"]).unwrap();
-        assert_eq!(c.field.pixels.as_deref(), Some("q.parquet"));
-    }
-
-    #[test]
-    fn impossible_values_are_refused() {
-        for (setting, named) in [
-            ("name=\"a/b\"", "name"),
-            ("fit.draws=0", "fit.draws"),
-            ("bands=[\"f090w\",\"f090w\"]", "bands"),
-            ("field.snr_bands=[\"k\"]", "field.snr_bands"),
-            ("field.mock.galaxies=3", "field"),
-            ("execution.queue_window=0", "execution.queue_window"),
-            ("fit.refine_mean_snr=inf", "fit.refine_mean_snr"),
-            ("field.image.pixel_scale_arcsec=-1", "field.image.pixel_scale_arcsec"),
-            ("field.image.wcs.CRPIX1=1", "field.image.wcs.CTYPE1"),
-        ] {
-            let error = parse(MINIMAL, &[setting]).unwrap_err().to_string();
-            assert!(error.contains(named), "{setting}: {error}");
-        }
-        assert!(parse("name = \"a\"\n[field]\n", &[]).is_err());
-    }
-
-    #[test]
-    fn identity_ignores_how_work_is_cut_and_where_input_lies() {
-        let resolve = |c: Campaign| ResolvedCampaign::new(c, Some(Digest::of(b"p")), None);
-        let base = resolve(parse(MINIMAL, &[]).unwrap()).digest();
-        let settings = [
-            "execution.blocks_per_task=1",
-            "field.pixels=elsewhere",
-            "field.image.psf_fwhm_arcsec=0.2",
-        ];
-        let same = parse(MINIMAL, &settings);
-        assert_eq!(base, resolve(same.unwrap()).digest());
-        for other in ["seed=2", "fit.draws=10", "prior.a_v=[0,1]", "field.min_mean_snr=3"] {
-            assert_ne!(base, resolve(parse(MINIMAL, &[other]).unwrap()).digest(), "{other}");
-        }
-        let changed = ResolvedCampaign::new(parse(MINIMAL, &[]).unwrap(), None, None);
-        assert_ne!(base, changed.digest());
-    }
 }

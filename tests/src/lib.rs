@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub mod bench;
 pub mod campaigns;
 pub mod chaos;
 pub mod kernels;

@@ -2,8 +2,9 @@
 //! that cannot be written; and the way of a campaign into a database.
 
 use anyhow::{Context, ensure};
+use outshine_tests::bench::Bench;
 use outshine_tests::campaigns::TINY;
-use outshine_tests::processes::{files, outshine_error, outshine_ok};
+use outshine_tests::processes::files;
 use outshine_tests::servers::postgres::Postgres;
 use outshine_tests::servers::{ServerError, or_skip, python};
 use std::path::{Path, PathBuf};
@@ -12,53 +13,7 @@ use std::process::{Command, Output};
 /// Some galaxies of [`TINY`] have no pixel this bright, and so no mass.
 const BRIGHT: &str = "field.min_mean_snr=320";
 
-/// A folder with a campaign file.
-struct Bench(tempfile::TempDir);
-
-impl Bench {
-    fn new() -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir()?;
-        std::fs::write(folder.path().join("tiny.toml"), TINY)?;
-        Ok(Self(folder))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn text(&self, name: &str) -> String {
-        self.path(name).display().to_string()
-    }
-
-    /// The arguments of a command, and those of the campaign and its store.
-    fn arguments(&self, command: &[&str], more: &[&str]) -> Vec<String> {
-        let own = [self.text("tiny.toml"), "--store".to_owned(), self.text("store")];
-        let text = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
-        [text(command), own.to_vec(), text(more)].concat()
-    }
-
-    fn ok(
-        &self,
-        command: &[&str],
-        more: &[&str],
-        environment: &[(&str, String)],
-    ) -> anyhow::Result<String> {
-        let arguments = self.arguments(command, more);
-        outshine_ok(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), environment)
-    }
-
-    fn error(
-        &self,
-        command: &[&str],
-        more: &[&str],
-        environment: &[(&str, String)],
-    ) -> anyhow::Result<String> {
-        let arguments = self.arguments(command, more);
-        outshine_error(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), environment)
-    }
-}
-
-const EXPORT: &[&str] = &["catalogue", "export"];
+const EXPORT: &str = "catalogue export";
 
 fn stilts(arguments: &[&str]) -> anyhow::Result<Output> {
     Command::new("stilts").args(arguments).output().context("stilts")
@@ -82,9 +37,9 @@ fn content(output: &Output) -> anyhow::Result<String> {
 #[test]
 fn readers_of_every_format_agree() -> anyhow::Result<()> {
     let Some(python) = or_skip(python()) else { return Ok(()) };
-    let bench = Bench::new()?;
+    let bench = Bench::new(TINY)?;
     let out = bench.text("out");
-    bench.ok(&["run"], &["--set", BRIGHT, "--export", &out], &[])?;
+    bench.ok("run", &["--set", BRIGHT, "--export", &out])?;
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/formats.py");
     let said = content(&Command::new(python).args([script, &out]).output().context("python")?)?;
     ensure!(said.contains("readers agree: 6 galaxies"), "{said}");
@@ -123,10 +78,10 @@ fn readers_of_every_format_agree() -> anyhow::Result<()> {
 
 #[test]
 fn exports_are_the_same_bytes_again_and_only_what_is_asked_for() -> anyhow::Result<()> {
-    let bench = Bench::new()?;
+    let bench = Bench::new(TINY)?;
     let (one, two) = (bench.text("one"), bench.text("two"));
-    bench.ok(&["run"], &["--export", &one], &[])?;
-    bench.ok(EXPORT, &["--to", &two], &[])?;
+    bench.ok("run", &["--export", &one])?;
+    bench.ok(EXPORT, &["--to", &two])?;
     let (first, second) = (files(Path::new(&one))?, files(Path::new(&two))?);
     assert_eq!(first, second);
     assert!(first.keys().all(|name| !name.contains("partial")), "{:?}", first.keys());
@@ -134,25 +89,25 @@ fn exports_are_the_same_bytes_again_and_only_what_is_asked_for() -> anyhow::Resu
     // Over an old export: what was there of another campaign is gone.
     std::fs::create_dir_all(bench.path("two/summaries/galaxy_id=99"))?;
     std::fs::write(bench.path("two/summaries/galaxy_id=99/part.parquet"), "old")?;
-    bench.ok(EXPORT, &["--to", &two], &[])?;
+    bench.ok(EXPORT, &["--to", &two])?;
     assert_eq!(first, files(Path::new(&two))?);
 
     let some = bench.text("some");
-    bench.ok(EXPORT, &["--to", &some, "--format", "votable,csv"], &[])?;
+    bench.ok(EXPORT, &["--to", &some, "--format", "votable,csv"])?;
     let names: Vec<String> = files(Path::new(&some))?.into_keys().collect();
     let catalogues: Vec<&String> = names.iter().filter(|name| name.starts_with("cat")).collect();
     assert_eq!(catalogues, ["catalogue.csv", "catalogue.csv-metadata.json", "catalogue.vot"]);
-    let error = bench.error(EXPORT, &["--to", &some, "--format", "word"], &[])?;
+    let error = bench.error(EXPORT, &["--to", &some, "--format", "word"])?;
     assert!(error.contains("`word`") && error.contains("votable"), "{error}");
 
     // Places that are no folder, or where nobody may write, root included.
     std::fs::write(bench.path("file"), "")?;
     for place in [bench.text("file/below"), "/proc/outshine".to_owned(), "/sys".to_owned()] {
-        let error = bench.error(EXPORT, &["--to", &place], &[])?;
+        let error = bench.error(EXPORT, &["--to", &place])?;
         assert!(error.contains(&place) && error.contains("name a folder"), "{error}");
     }
     // Of a campaign that has not begun there is nothing.
-    let error = bench.error(EXPORT, &["--to", &some, "--set", "seed=8"], &[])?;
+    let error = bench.error(EXPORT, &["--to", &some, "--set", "seed=8"])?;
     assert!(error.contains("is not in the store") && error.contains("run it first"), "{error}");
     Ok(())
 }
@@ -161,22 +116,22 @@ fn exports_are_the_same_bytes_again_and_only_what_is_asked_for() -> anyhow::Resu
 fn a_campaign_loads_the_database_at_its_end() -> anyhow::Result<()> {
     let Some(server) = or_skip(Postgres::start()) else { return Ok(()) };
     server.create("sky")?;
-    let bench = Bench::new()?;
+    let bench = Bench::new(TINY)?;
     let password = [server.environment()];
     let url = server.url("sky");
 
     // Known before anything runs.
     let wrong = [("PGPASSWORD", "wrong".to_owned())];
-    let error = bench.error(&["run"], &["--database", &url], &wrong)?;
+    let error = bench.error_in("run", &["--database", &url], &wrong)?;
     assert!(error.contains("password authentication failed"), "{error}");
     assert!(!bench.path("store").exists(), "it ran first");
-    let error = bench.error(&["run"], &["--database", "mysql://ada:secret@h/d"], &password)?;
+    let error = bench.error_in("run", &["--database", "mysql://ada:secret@h/d"], &password)?;
     assert!(error.contains("postgres://") && !error.contains("secret"), "{error}");
     let error =
-        bench.error(&["run", "--set", "name=\"it's\""], &["--database", &url], &password)?;
+        bench.error_in("run", &["--set", "name=\"it's\"", "--database", &url], &password)?;
     assert!(error.contains("name") && error.contains("letters, digits"), "{error}");
 
-    let said = bench.ok(&["run"], &["--database", &url, "--survey", "d'or \u{3b1}"], &password)?;
+    let said = bench.ok_in("run", &["--database", &url, "--survey", "d'or \u{3b1}"], &password)?;
     assert!(said.contains("6 galaxies, 3078 pixels; 3084 rows new or changed"), "{said}");
     assert!(!said.contains(server.password()), "{said}");
     let ask = |sql: &str| server.query("sky", sql);
@@ -201,7 +156,7 @@ fn a_campaign_loads_the_database_at_its_end() -> anyhow::Result<()> {
     // By hand, with the password in the URL: it is all there.
     let secret = server.url_with_password("sky");
     let more = ["--to", &secret, "--survey", "d'or \u{3b1}"];
-    let said = bench.ok(EXPORT, &more, &[])?;
+    let said = bench.ok(EXPORT, &more)?;
     assert!(said.contains("0 rows new or changed"), "{said}");
     assert!(!said.contains("%40") && !said.contains(server.password()), "{said}");
     let stored = files(&bench.path("store"))?;
@@ -215,24 +170,24 @@ fn a_campaign_loads_the_database_at_its_end() -> anyhow::Result<()> {
     ask("drop view outshine.pixel_newest, outshine.galaxy_newest")?;
     ask("alter table outshine.galaxy alter pixels_used type text")?;
     let again = ["--database", &url, "--survey", "d'or \u{3b1}"];
-    let error = bench.error(&["run"], &again, &password)?;
+    let error = bench.error_in("run", &again, &password)?;
     assert!(error.contains("the campaign is complete; the same command loads"), "{error}");
     assert!(error.contains("`pixels_used` of outshine.galaxy is text"), "{error}");
     ask("alter table outshine.galaxy alter pixels_used type bigint using pixels_used::bigint")?;
-    let said = bench.ok(&["run"], &again, &password)?;
+    let said = bench.ok_in("run", &again, &password)?;
     assert!(said.contains("0 rows new or changed"), "{said}");
 
     // Another campaign on the same mock, by its input: its own survey without a name.
     let other = ["--database", &url, "--set", "fit.draws=20"];
-    bench.ok(&["run"], &other, &password)?;
+    bench.ok_in("run", &other, &password)?;
     assert_eq!(
         ask("select count(*), count(distinct campaign) from outshine.galaxy_newest")?,
         "12|2"
     );
     // Until it is named as the first one's.
     let named = ["--to", &url, "--set", "fit.draws=20", "--survey", "d'or \u{3b1}"];
-    bench.ok(EXPORT, &named, &password)?;
-    bench.ok(EXPORT, &["--to", &url], &password)?;
+    bench.ok_in(EXPORT, &named, &password)?;
+    bench.ok_in(EXPORT, &["--to", &url], &password)?;
     assert_eq!(ask("select distinct survey from outshine.campaign")?, "d'or \u{3b1}");
     assert_eq!(
         ask("select count(*), count(distinct campaign) from outshine.galaxy_newest")?,
@@ -241,13 +196,13 @@ fn a_campaign_loads_the_database_at_its_end() -> anyhow::Result<()> {
 
     // Over TLS, by the certificate of this server alone.
     let named = format!("{}?sslmode=require", server.url_by_name("sky"));
-    let error = bench.error(EXPORT, &["--to", &named], &password)?;
+    let error = bench.error_in(EXPORT, &["--to", &named], &password)?;
     assert!(error.contains("cannot be reached") && error.contains("certificate"), "{error}");
     let certificate = ("SSL_CERT_FILE", server.certificate().display().to_string());
     let trusting = [password[0].clone(), certificate];
-    let said = bench.ok(EXPORT, &["--to", &named], &trusting)?;
+    let said = bench.ok_in(EXPORT, &["--to", &named], &trusting)?;
     assert!(said.contains("0 rows new or changed"), "{said}");
-    let error = bench.error(EXPORT, &["--to", &url, "--format", "csv"], &password)?;
+    let error = bench.error_in(EXPORT, &["--to", &url, "--format", "csv"], &password)?;
     assert!(error.contains("--format is for a folder"), "{error}");
     Ok(())
 }

@@ -4,7 +4,8 @@
 use anyhow::{Context, ensure};
 use arrow::array::{ArrayRef, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch};
 use outshine_store::parquet;
-use outshine_tests::processes::{files, outshine, outshine_error, outshine_ok};
+use outshine_tests::bench::Bench;
+use outshine_tests::processes::files;
 use outshine_tests::reference;
 use outshine_tests::servers::{or_skip, python};
 use std::collections::BTreeMap;
@@ -50,45 +51,6 @@ draws = 40
 [execution]
 blocks_per_task = 1
 "#;
-
-/// A folder with a campaign.
-struct Bench {
-    folder: tempfile::TempDir,
-}
-
-impl Bench {
-    fn new(campaign: &str) -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir()?;
-        std::fs::write(folder.path().join("campaign.toml"), campaign)?;
-        Ok(Self { folder })
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn text(&self, name: &str) -> String {
-        self.path(name).display().to_string()
-    }
-
-    /// `outshine COMMAND campaign.toml --store store ARGUMENTS`.
-    fn arguments(&self, command: &str, more: &[&str]) -> Vec<String> {
-        let (campaign, store) = (self.text("campaign.toml"), self.text("store"));
-        let mut all = vec![command.to_owned(), campaign, "--store".to_owned(), store];
-        all.extend(more.iter().map(|a| (*a).to_owned()));
-        all
-    }
-
-    fn ok(&self, command: &str, more: &[&str]) -> anyhow::Result<String> {
-        let arguments = self.arguments(command, more);
-        outshine_ok(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), &[])
-    }
-
-    fn error(&self, command: &str, more: &[&str]) -> anyhow::Result<String> {
-        let arguments = self.arguments(command, more);
-        outshine_error(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), &[])
-    }
-}
 
 /// Has astropy read the maps in a folder, beside the exported products.
 fn read_by_astropy(python: &Path, maps: &str, products: &str, wcs: &str) -> anyhow::Result<String> {
@@ -162,15 +124,14 @@ fn what_cannot_be_mapped_is_said_before_anything_is_written() -> anyhow::Result<
         ensure!(!bench.path("maps").exists(), "something was written");
         Ok(())
     };
-    refused(&[], "is not in the store")?;
+    refused(&[], "there is no folder")?;
     ensure!(!bench.path("store").exists(), "a store was made");
     refused(&["--set", "field.image.wcs.A_ORDER=2"], "field.image.wcs.A_ORDER: is none of")?;
     refused(&["--set", "field.image.rgb=[\"f090w\",\"f115w\",\"k\"]"], "`k` is not among `bands`")?;
     bench.ok("run", &["--until", "field"])?;
     refused(&["--galaxy", "77"], "--galaxy 77: not among the 3 galaxies")?;
     // What is complete: nothing yet.
-    let output = bench.arguments("maps", &["--to", &maps]);
-    let output = outshine(&output.iter().map(String::as_str).collect::<Vec<_>>(), &[])?;
+    let output = bench.output("maps", &["--to", &maps])?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(!output.status.success() && said.contains("are not fitted"), "{said}");
     ensure!(said.contains("maps of 0 galaxies"), "{said}");

@@ -8,13 +8,14 @@ use arrow::array::{
 use outshine_schemas::campaign::Campaign;
 use outshine_schemas::task::{Stage, Task};
 use outshine_store::{Table, parquet};
+use outshine_tests::bench::Bench;
 use outshine_tests::campaigns::run_here;
-use outshine_tests::processes::{files, outshine_error, outshine_ok};
+use outshine_tests::processes::{files, outshine_ok};
 use outshine_worker::runtime::board::Board;
 use outshine_worker::runtime::{Assignment, Plans};
 use outshine_worker::stages::again::{self, Spot};
 use outshine_worker::stages::{Job, Science};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 const MOCK: &str = r#"
@@ -39,50 +40,14 @@ draws = 60
 redshifts = 5
 "#;
 
-/// A folder with a campaign.
-struct Bench {
-    folder: tempfile::TempDir,
-}
-
-impl Bench {
-    fn new(campaign: &str) -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir()?;
-        std::fs::write(folder.path().join("campaign.toml"), campaign)?;
-        Ok(Self { folder })
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn text(&self, name: &str) -> String {
-        self.path(name).display().to_string()
-    }
-
-    fn arguments(&self, command: &str, more: &[&str]) -> Vec<String> {
-        let (campaign, store) = (self.text("campaign.toml"), self.text("store"));
-        let mut all = vec![command.to_owned(), campaign, "--store".to_owned(), store];
-        all.extend(more.iter().map(|a| (*a).to_owned()));
-        all
-    }
-
-    fn ok(&self, command: &str, more: &[&str]) -> anyhow::Result<String> {
-        let arguments = self.arguments(command, more);
-        outshine_ok(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), &[])
-    }
-
-    /// The error of `outshine pixel`, which says `words` and wrote nothing.
-    fn refused(&self, more: &[&str], words: &str) -> anyhow::Result<()> {
-        let to = self.text("refused");
-        let mut arguments = self.arguments("pixel", more);
-        arguments.extend(["--to".to_owned(), to]);
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let error = outshine_error(&arguments, &[])?;
-        ensure!(error.contains(words), "`{words}` is not in: {error}");
-        ensure!(!error.contains("panicked"), "{error}");
-        ensure!(!self.path("refused").exists(), "something was written");
-        Ok(())
-    }
+/// `outshine pixel` fails, says `words` and writes nothing.
+fn refused(bench: &Bench, more: &[&str], words: &str) -> anyhow::Result<()> {
+    let to = bench.text("refused");
+    let error = bench.error("pixel", &[more, &["--to", &to]].concat())?;
+    ensure!(error.contains(words), "`{words}` is not in: {error}");
+    ensure!(!error.contains("panicked"), "{error}");
+    ensure!(!bench.path("refused").exists(), "something was written");
+    Ok(())
 }
 
 fn read(path: &Path) -> anyhow::Result<Table> {
@@ -279,16 +244,14 @@ fn another_campaign_and_another_sampler_are_laid_over_and_bad_input_is_named() -
     let other = campaign.replace("\"own\"", "\"free\"");
     std::fs::write(bench.path("other.toml"), format!("{other}[prior]\nsfh = \"dirichlet\"\n"))?;
     pixels(&bench.path("pixels.parquet"), 1.0)?;
-    bench
-        .refused(&["--galaxy", "1", "--brightest"], "is not in the store")
-        .or_else(|_| bench.refused(&["--galaxy", "1", "--brightest"], "there is no folder"))?;
+    refused(&bench, &["--galaxy", "1", "--brightest"], "there is no folder")?;
     bench.ok("run", &["--until", "field"])?;
-    bench.refused(&["--galaxy", "1", "--at", "2,3"], "`outshine run` goes on")?;
-    bench.refused(&["--galaxy", "1", "--brightest"], "are not fitted: `outshine run` goes on")?;
+    refused(&bench, &["--galaxy", "1", "--at", "2,3"], "`outshine run` goes on")?;
+    refused(&bench, &["--galaxy", "1", "--brightest"], "are not fitted: `outshine run` goes on")?;
     bench.ok("run", &[])?;
     let (other, store) = (bench.text("other.toml"), bench.text("store"));
     let compared = ["--galaxy", "1", "--at", "2,3", "--other", &other];
-    bench.refused(&compared, "is not in the store")?;
+    refused(&bench, &compared, "is not in the store")?;
     outshine_ok(&["run", &other, "--store", &store], &[])?;
 
     // A sampler that knows mass and attenuation, in other columns of its own too.
@@ -322,18 +285,18 @@ fn another_campaign_and_another_sampler_are_laid_over_and_bad_input_is_named() -
         );
     }
 
-    bench.refused(&["--galaxy", "7", "--brightest"], "--galaxy 7: not among the 2 galaxies")?;
+    refused(&bench, &["--galaxy", "7", "--brightest"], "--galaxy 7: not among the 2 galaxies")?;
     bench
         .refused(&["--galaxy", "1", "--at", "9,3"], "none of the galaxy's 6 pixels, which span")?;
-    bench.refused(&["--galaxy", "2", "--at", "5,4"], "was not fitted: LOW_SNR (mean S/N below")?;
-    bench.refused(&["--galaxy", "1", "--galaxy", "2", "--at", "1,3"], "give one --galaxy")?;
-    bench.refused(&["--galaxy", "1", "--at", "1;3"], "give column and row")?;
-    bench.refused(&["--galaxy", "1"], "--brightest")?;
+    refused(&bench, &["--galaxy", "2", "--at", "5,4"], "was not fitted: LOW_SNR (mean S/N below")?;
+    refused(&bench, &["--galaxy", "1", "--galaxy", "2", "--at", "1,3"], "give one --galaxy")?;
+    refused(&bench, &["--galaxy", "1", "--at", "1;3"], "give column and row")?;
+    refused(&bench, &["--galaxy", "1"], "--brightest")?;
     let bad = |columns: &[(&str, Vec<f64>)], words: &str| -> anyhow::Result<()> {
         samples(Path::new(&external), columns)?;
         let more = ["--galaxy", "1", "--at", "2,3", "--external", &external];
-        bench.refused(&more, words)?;
-        bench.refused(&more, "samples.parquet")
+        refused(&bench, &more, words)?;
+        refused(&bench, &more, "samples.parquet")
     };
     let mut holed = wave(7.9);
     holed[17] = f64::NAN;
@@ -341,16 +304,15 @@ fn another_campaign_and_another_sampler_are_laid_over_and_bad_input_is_named() -
     bad(&[("mass", wave(7.9))], "has none of the columns that the figure shows")?;
     bad(&[("a_v", vec![0.1, 0.2])], "2 rows: give a row per draw")?;
     std::fs::write(&external, "no table")?;
-    bench.refused(&["--galaxy", "1", "--at", "2,3", "--external", &external], "samples.parquet")?;
+    refused(&bench, &["--galaxy", "1", "--at", "2,3", "--external", &external], "samples.parquet")?;
     let nothing = bench.text("nothing.parquet");
-    bench.refused(&["--galaxy", "1", "--at", "2,3", "--external", &nothing], "nothing.parquet")?;
+    refused(&bench, &["--galaxy", "1", "--at", "2,3", "--external", &nothing], "nothing.parquet")?;
     let two = ["--galaxy", "1", "--brightest", "--outside", "--external", &external];
-    bench.refused(&two, "--external has the draws of one pixel")?;
+    refused(&bench, &two, "--external has the draws of one pixel")?;
     // A file where a folder should be, and a place that nobody can write to.
     std::fs::write(bench.path("file"), "")?;
     for to in [bench.text("file"), "/proc/outshine-pixel".to_owned()] {
-        let arguments = bench.arguments("pixel", &["--galaxy", "1", "--at", "2,3", "--to", &to]);
-        let error = outshine_error(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), &[])?;
+        let error = bench.error("pixel", &["--galaxy", "1", "--at", "2,3", "--to", &to])?;
         ensure!(error.contains(&to) && error.contains("name a folder"), "{error}");
     }
     // A campaign of other fluxes.
@@ -360,5 +322,5 @@ fn another_campaign_and_another_sampler_are_laid_over_and_bad_input_is_named() -
     std::fs::write(bench.path("more.toml"), text)?;
     let more = bench.text("more.toml");
     outshine_ok(&["run", &more, "--store", &store], &[])?;
-    bench.refused(&["--galaxy", "1", "--at", "2,3", "--other", &more], "of the same pixel table")
+    refused(&bench, &["--galaxy", "1", "--at", "2,3", "--other", &more], "of the same pixel table")
 }

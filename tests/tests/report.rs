@@ -4,6 +4,7 @@
 use anyhow::{Context, ensure};
 use async_trait::async_trait;
 use outshine_schemas::task::Stage;
+use outshine_tests::bench::Bench;
 use outshine_tests::campaigns::{TINY, run_with, tiny};
 use outshine_tests::processes::{files, outshine_error, outshine_ok};
 use outshine_tests::reference;
@@ -15,54 +16,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-/// A folder with a campaign.
-struct Bench {
-    folder: tempfile::TempDir,
-}
-
-impl Bench {
-    fn new(campaign: &str) -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir()?;
-        std::fs::write(folder.path().join("campaign.toml"), campaign)?;
-        Ok(Self { folder })
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn text(&self, name: &str) -> String {
-        self.path(name).display().to_string()
-    }
-
-    fn arguments(&self, command: &str, more: &[&str]) -> Vec<String> {
-        let (campaign, store) = (self.text("campaign.toml"), self.text("store"));
-        let mut all = vec![command.to_owned(), campaign, "--store".to_owned(), store];
-        all.extend(more.iter().map(|a| (*a).to_owned()));
-        all
-    }
-
-    fn ok(&self, command: &str, more: &[&str]) -> anyhow::Result<String> {
-        let arguments = self.arguments(command, more);
-        outshine_ok(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), &[])
-    }
-
-    fn error(&self, command: &str, more: &[&str]) -> anyhow::Result<String> {
-        let arguments = self.arguments(command, more);
-        outshine_error(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), &[])
-    }
-
-    /// The report of what there is, which must be well-formed and complete in
-    /// itself.
-    fn report(&self, name: &str, more: &[&str]) -> anyhow::Result<(String, String)> {
-        let path = self.text(name);
-        let mut all = vec!["--to", path.as_str()];
-        all.extend(more);
-        let said = self.ok("report", &all)?;
-        let html = std::fs::read_to_string(&path)?;
-        is_complete_in_itself(&html)?;
-        Ok((html, said))
-    }
+/// The report of what there is, which must be well-formed and complete in
+/// itbench.
+fn report(bench: &Bench, name: &str, more: &[&str]) -> anyhow::Result<(String, String)> {
+    let path = bench.text(name);
+    let mut all = vec!["--to", path.as_str()];
+    all.extend(more);
+    let said = bench.ok("report", &all)?;
+    let html = std::fs::read_to_string(&path)?;
+    is_complete_in_itself(&html)?;
+    Ok((html, said))
 }
 
 /// Nothing to run and nothing to fetch.
@@ -129,7 +92,7 @@ fn a_campaign_has_a_report_that_a_browser_opens() -> anyhow::Result<()> {
         Bench::new(&TINY.replace("required = false", "required = false\ncross_prior = 200"))?;
     bench.ok("run", &[])?;
     let json = bench.text("report.json");
-    let (html, said) = bench.report("report.html", &["--json", &json, "--panels", "2"])?;
+    let (html, said) = report(&bench, "report.html", &["--json", &json, "--panels", "2"])?;
     is_well_formed(&python, &bench.path("report.html"))?;
     ensure!(html.len() < 3_000_000, "{} bytes", html.len());
     for words in [
@@ -169,10 +132,10 @@ fn a_campaign_has_a_report_that_a_browser_opens() -> anyhow::Result<()> {
 
     // The same bytes again; and a galaxy by name.
     let before = files(&bench.path("store"))?;
-    let (again, _) = bench.report("again.html", &["--panels", "2"])?;
+    let (again, _) = report(&bench, "again.html", &["--panels", "2"])?;
     ensure!(html == again, "other bytes the second time");
     ensure!(before == files(&bench.path("store"))?, "the store was written to");
-    let (alone, _) = bench.report("alone.html", &["--galaxy", "3"])?;
+    let (alone, _) = report(&bench, "alone.html", &["--galaxy", "3"])?;
     ensure!(alone.contains("Galaxy 3, ") && alone.matches("maps of medians").count() == 1);
 
     let Some(visit) = opened(&bench, "report.html")? else { return Ok(()) };
@@ -193,7 +156,7 @@ fn two_priors_on_the_same_galaxies_are_compared() -> anyhow::Result<()> {
     // Other draws of the same galaxies stand for another prior.
     bench.ok("run", &["--set", "fit.draws=60"])?;
     let more = ["--other", &other, "--other-set", "fit.draws=60", "--panels", "0"];
-    let (html, said) = bench.report("both.html", &more)?;
+    let (html, said) = report(&bench, "both.html", &more)?;
     is_well_formed(&python, &bench.path("both.html"))?;
     ensure!(html.contains("6 of 6 galaxies are in both"), "the galaxies in both");
     ensure!(said.contains("resolved: this \u{2212} other"), "{said}");
@@ -223,7 +186,7 @@ fn a_report_says_what_is_missing() -> anyhow::Result<()> {
     ensure!(error.contains("run campaign tiny-"), "{error}");
     ensure!(!bench.path("store").exists() && !bench.path("report.html").exists());
     bench.ok("run", &["--until", "field"])?;
-    let (html, _) = bench.report("report.html", &[])?;
+    let (html, _) = report(&bench, "report.html", &[])?;
     ensure!(html.contains("The campaign is not complete"), "what is missing");
     for stage in ["calibrate", "fit", "catalogue"] {
         let words = format!("Not there yet: stage {stage} is not complete");
@@ -232,7 +195,7 @@ fn a_report_says_what_is_missing() -> anyhow::Result<()> {
     is_well_formed(&python, &bench.path("report.html"))?;
     // After the fit: pixels, and a galaxy by name, but no masses yet.
     bench.ok("run", &["--until", "fit"])?;
-    let (html, _) = bench.report("report.html", &["--galaxy", "2"])?;
+    let (html, _) = report(&bench, "report.html", &["--galaxy", "2"])?;
     ensure!(html.contains("Flags of pixels") && html.contains("Widths of posteriors"));
     ensure!(html.contains("Not there yet: stage catalogue") && html.contains("Galaxy 2, "));
     is_well_formed(&python, &bench.path("report.html"))?;
@@ -278,7 +241,7 @@ async fn galaxies_that_lack_are_named_and_words_of_errors_stay_words() -> anyhow
     let store = outshine_store::open(&bench.text("store")).await?;
     let kernel = Arc::new(OneFails(Stages::default()));
     run_with(&store, tiny(&[])?, kernel).await?.graph()?;
-    let (html, _) = bench.report("report.html", &[])?;
+    let (html, _) = report(&bench, "report.html", &[])?;
     is_well_formed(&python, &bench.path("report.html"))?;
     ensure!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "the error");
     ensure!(html.contains("TASK_FAILED") && html.contains("Without a resolved mass: galax"));
@@ -306,7 +269,7 @@ fn the_cutout_has_a_report() -> anyhow::Result<()> {
     ];
     let set: Vec<&str> = settings.iter().flat_map(|s| ["--set", s.as_str()]).collect();
     bench.ok("run", &set)?;
-    let (html, said) = bench.report("cutout.html", &set)?;
+    let (html, said) = report(&bench, "cutout.html", &set)?;
     ensure!(html.contains("REDSHIFT_OUT_OF_RANGE") && html.contains("183348"), "what is lacking");
     ensure!(!html.contains("against their truth"), "there is no truth");
     ensure!(said.contains("below 1e8 Msun") && !said.contains("true"), "{said}");
