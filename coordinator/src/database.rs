@@ -7,8 +7,6 @@ use anyhow::Context;
 use futures::{Stream, TryStreamExt, stream};
 use outshine_database::{Campaign, Loaded, Survey, Target};
 use outshine_schemas::campaign::ResolvedCampaign;
-use outshine_schemas::digest::Digest;
-use outshine_schemas::outcome::canonical_json;
 use outshine_schemas::{provenance, tables};
 use outshine_store::Store;
 use std::sync::Arc;
@@ -33,7 +31,7 @@ pub async fn load(
         name: campaign.campaign.name.clone(),
         survey: match survey {
             Some(name) => Survey::Named(name.to_owned()),
-            None => Survey::Made(same_input(campaign)),
+            None => Survey::Made(campaign.input().short().to_owned()),
         },
         digest: campaign.digest().to_string(),
         model: table.about.get(provenance::MODEL).cloned(),
@@ -60,18 +58,6 @@ fn pixels<'a>(
         .try_flatten()
 }
 
-/// A name that campaigns on the same galaxies share.
-fn same_input(campaign: &ResolvedCampaign) -> String {
-    let text = |digest: &Option<Digest>| digest.as_ref().map(Digest::to_string).unwrap_or_default();
-    let mut parts = vec![text(&campaign.pixels), text(&campaign.sources)];
-    if let Some(mock) = &campaign.campaign.field.mock {
-        // A mock's galaxies follow from the seed, too.
-        parts.push(canonical_json(&serde_json::Value::Object(mock.clone())));
-        parts.push(campaign.campaign.seed.to_string());
-    }
-    Digest::of_parts(parts.iter().map(String::as_bytes)).short().to_owned()
-}
-
 /// What was loaded, in words.
 #[must_use]
 pub fn text(target: &Target, loaded: &Loaded) -> String {
@@ -87,27 +73,4 @@ pub fn text(target: &Target, loaded: &Loaded) -> String {
         text = format!("{text}\n{hint}");
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use outshine_schemas::campaign;
-    use std::path::Path;
-
-    #[test]
-    fn campaigns_on_the_same_input_are_of_one_survey() {
-        let parse = |settings: &[&str]| {
-            let text = "name = \"a\"\n[field]\npixels = \"p.parquet\"\n";
-            let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
-            let campaign =
-                campaign::Campaign::parse(text, "test.toml", Path::new("."), &settings).unwrap();
-            ResolvedCampaign::new(campaign, Some(Digest::of(b"p")), None)
-        };
-        let one = same_input(&parse(&[]));
-        assert_eq!(one, same_input(&parse(&["name=b", "prior.sfh=dirichlet", "fit.draws=9"])));
-        let mut other = parse(&[]);
-        other.pixels = Some(Digest::of(b"q"));
-        assert_ne!(one, same_input(&other));
-    }
 }

@@ -181,3 +181,97 @@ async fn pixels_that_are_left_out_say_why() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+/// Columns by their names, made again from summaries and draws: mean ages and
+/// attenuations draw by draw, and where the mass lies.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_catalogue_is_what_its_columns_are_called() -> anyhow::Result<()> {
+    let store = outshine_store::open("memory:").await?;
+    let graph = run_here(&store, tiny(&[])?, 2).await?.graph()?;
+    let files = products(&store, &graph).await?;
+    let catalogue = parquet::decode("catalogue", files["catalogue.parquet"].clone(), None)?;
+    let id = catalogue.int64("galaxy_id")?;
+    let used = catalogue.number::<arrow::datatypes::UInt32Type>("pixels_used")?;
+    let row = (0..6).max_by_key(|&row| used.value(row)).expect("six galaxies");
+    let value = |name: &str| -> anyhow::Result<f64> { Ok(catalogue.float64(name)?.value(row)) };
+    let median = |values: &mut Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        let n = values.len();
+        0.5 * (values[(n - 1) / 2] + values[n / 2])
+    };
+
+    // Draws: as many as 40 a pixel.
+    let mut sums = vec![[0.0; 3]; 40];
+    for (name, bytes) in files.iter().filter(|(name, _)| name.starts_with("samples/")) {
+        let table = parquet::decode(name, bytes.clone(), None)?;
+        let galaxy = table.int64("galaxy_id")?;
+        let lists = ["log_mass_formed", "mass_weighted_age_gyr", "a_v"]
+            .map(|name| table.float32_lists(name).map(|(values, _)| values));
+        let [mass, age, a_v] = lists;
+        let (mass, age, a_v) = (mass?, age?, a_v?);
+        for pixel in (0..table.rows()).filter(|&p| galaxy.value(p) == id.value(row)) {
+            for (k, sum) in sums.iter_mut().enumerate() {
+                let i = pixel * 40 + k;
+                let weight = 10f64.powf(f64::from(mass[i]));
+                sum[0] += weight;
+                sum[1] += weight * f64::from(age[i]);
+                sum[2] += weight * f64::from(a_v[i]);
+            }
+        }
+    }
+    for (name, of) in [("mass_weighted_age_gyr", 1), ("a_v", 2)] {
+        let mut means: Vec<f64> = sums.iter().map(|sum| sum[of] / sum[0]).collect();
+        let (found, expected) = (value(&format!("{name}_resolved_p50"))?, median(&mut means));
+        assert!((found / expected - 1.0).abs() < 1e-9, "{name}: {found} {expected}");
+    }
+    let mut formed: Vec<f64> = sums.iter().map(|sum| sum[0].log10()).collect();
+    let found = value("log_mass_formed_resolved_p50")?;
+    assert!((found - median(&mut formed)).abs() < 1e-9, "{found}");
+
+    // Medians of the pixels: x, y, mass, age, A_V.
+    let mut pixels: Vec<[f64; 5]> = Vec::new();
+    for (name, bytes) in files.iter().filter(|(name, _)| name.starts_with("summaries/")) {
+        let table = parquet::decode(name, bytes.clone(), None)?;
+        let (galaxy, x, y) = (table.int64("galaxy_id")?, table.int32("x")?, table.int32("y")?);
+        let [mass, age, a_v] = ["log_mass_stellar_p50", "mass_weighted_age_gyr_p50", "a_v_p50"]
+            .map(|n| table.float32(n));
+        let (mass, age, a_v) = (mass?, age?, a_v?);
+        for p in (0..table.rows()).filter(|&p| galaxy.value(p) == id.value(row) && mass.is_valid(p))
+        {
+            let (x, y) = (f64::from(x.value(p)), f64::from(y.value(p)));
+            let mass = 10f64.powf(f64::from(mass.value(p)));
+            pixels.push([x, y, mass, f64::from(age.value(p)), f64::from(a_v.value(p))]);
+        }
+    }
+    let peak = *pixels.iter().max_by(|a, b| a[2].total_cmp(&b[2])).expect("fitted pixels");
+    let peak_x = catalogue.int32("peak_x")?.value(row);
+    let peak_y = catalogue.int32("peak_y")?.value(row);
+    assert_eq!([f64::from(peak_x), f64::from(peak_y)], [peak[0], peak[1]]);
+    let radius = value("half_mass_radius_pixel")?;
+    let distance = |p: &[f64; 5]| (p[0] - peak[0]).hypot(p[1] - peak[1]);
+    let total: f64 = pixels.iter().map(|p| p[2]).sum();
+    let within = |r: f64| pixels.iter().filter(|p| distance(p) <= r).map(|p| p[2]).sum::<f64>();
+    // Pixels are squares of a side of 1, the radius is that of a smooth curve.
+    assert!(within(radius - 1.0) < 0.5 * total && within(radius + 1.0) > 0.5 * total, "{radius}");
+    for (name, of) in [("mass_weighted_age_gyr", 3), ("a_v", 4)] {
+        let mean = |keep: &dyn Fn(&[f64; 5]) -> bool| {
+            let kept = || pixels.iter().filter(|p| keep(p));
+            kept().map(|p| p[2] * p[of]).sum::<f64>() / kept().map(|p| p[2]).sum::<f64>()
+        };
+        for (place, expected) in [
+            ("central", peak[of]),
+            ("inside", mean(&|p| distance(p) <= radius)),
+            ("outside", mean(&|p| distance(p) > radius)),
+        ] {
+            let found = value(&format!("{name}_{place}"))?;
+            assert!((found / expected - 1.0).abs() < 1e-9, "{name} {place}: {found} {expected}");
+        }
+    }
+    for (place, expected) in
+        [("central", peak[2]), ("inside", within(radius)), ("outside", total - within(radius))]
+    {
+        let found = value(&format!("log_mass_stellar_{place}"))?;
+        assert!((found - expected.log10()).abs() < 1e-9, "{place}: {found} {expected}");
+    }
+    Ok(())
+}

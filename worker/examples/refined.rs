@@ -1,4 +1,4 @@
-//! Objects as those of the training, of mean S/N above a limit, by an estimator
+//! Objects as those of the training, of S/N above a limit, by an estimator
 //! and refined: coverage of their intervals, the width of one over the other,
 //! what counts as odd, and the time an object takes.
 //!
@@ -18,7 +18,7 @@ use std::path::Path;
 use std::time::Instant;
 
 const DRAWS: usize = 500;
-/// Edges of the bins of mean S/N.
+/// Edges of the bins of S/N: the root mean square over all bands.
 const EDGES: [f64; 6] = [10.0, 20.0, 60.0, 200.0, 1000.0, f64::INFINITY];
 /// Central intervals.
 const INTERVALS: [f64; 3] = [0.5, 0.68, 0.95];

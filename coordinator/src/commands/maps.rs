@@ -1,19 +1,17 @@
 //! `outshine maps`: maps, panels and radial profiles of a campaign's galaxies.
 
 use super::Place;
-use anyhow::{Context, bail};
+use super::seen::{Seen, Unfitted, file, read};
+use anyhow::bail;
 use arrow::array::Array;
 use arrow::datatypes::UInt32Type;
-use bytes::Bytes;
 use clap::Args;
 use outshine_coordinator::export::Folder;
-use outshine_coordinator::look::Look;
-use outshine_coordinator::stage_graph::StageGraph;
 use outshine_schemas::campaign::MODEL_FILES;
 use outshine_schemas::flags;
 use outshine_schemas::outcome::{CommitRecord, FileRecord};
 use outshine_schemas::task::{Shard, Stage};
-use outshine_store::{Store, Table, commit, parquet};
+use outshine_store::{Table, commit};
 use outshine_worker::stages::{CHUNK_BLOCKS, field_file, model_digest};
 use outshine_worker::tools::maps::{self, Galaxy, Mapper, Pixels, RedshiftOrigin, Rows};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -34,7 +32,7 @@ pub struct Arguments {
     /// run makes (profiles.parquet, profiles.ecsv).
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
-    /// This galaxy alone; repeat for more [default: all whose pixels are fitted].
+    /// This galaxy alone; repeat for more [default: all].
     #[arg(long, value_name = "ID", allow_negative_numbers = true)]
     galaxy: Vec<i64>,
 }
@@ -47,38 +45,22 @@ pub(super) struct Source {
 }
 
 pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
-    let (store, campaign, _) = arguments.place.peek().await?;
-    let absent = || {
-        format!(
-            "campaign {} is not in the store {}: run it first, or give its --store and --set",
-            campaign.id(),
-            arguments.place.store
-        )
+    let seen = Seen::find(&arguments.place).await?;
+    let Some(field) = seen.graph().commits(Stage::Field).first() else {
+        bail!("campaign {} has no pixels yet: run it first", seen.name());
     };
-    let store = store.with_context(absent)?;
-    let mut look = Look::find(&store, &campaign).await?.with_context(absent)?;
-    look.refresh(&store).await?;
-    let graph = look.graph();
-    let Some(field) = graph.commits(Stage::Field).first() else {
-        bail!("campaign {} has no pixels yet: run it first", campaign.id());
-    };
-    let sources = sources(&store, graph, field).await?;
-    let wanted = wanted(sources, &arguments.galaxy)?;
-
-    // How the field lies on the sky is what the file says now: it is no part of
-    // what was fitted.
-    let model = model(&store, graph).await?;
-    let id = campaign.id();
-    let mapper = Mapper::new(&campaign.campaign, id.as_str(), &model)
-        .map_err(|e| anyhow::anyhow!("{}: {}", arguments.place.campaign.display(), e.report()))?;
-    let mut tables = Tables::new(&store);
+    let wanted = wanted(sources(&seen, field).await?, &arguments.galaxy)?;
+    let model = model(&seen).await?;
+    let mapper = Mapper::new(&seen.given.campaign, &seen.name(), &model)
+        .map_err(|e| anyhow::anyhow!("{}: {}", seen.file, e.report()))?;
+    let mut tables = Tables::new(&seen);
     let (mut made, mut rows) = (0, Vec::new());
     let (mut bare, mut without) = (Vec::new(), Vec::new());
     // Shown on a terminal alone.
     let bar = indicatif::ProgressBar::new(wanted.len() as u64);
     for source in bar.wrap_iter(wanted.iter()) {
         let id = source.galaxy.galaxy_id;
-        match one(&mapper, &mut tables, graph, field, source).await {
+        match one(&mapper, &mut tables, field, source).await {
             Ok(products) => {
                 // One galaxy may be odd, but a folder that cannot be written is
                 // the same for all.
@@ -116,8 +98,11 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 /// The digest of the model, as the catalogue has it; empty before there is one.
-pub(super) async fn model(store: &Store, graph: &StageGraph) -> anyhow::Result<String> {
-    let Some(commit) = graph.commits(Stage::Train).last() else { return Ok(String::new()) };
+pub(super) async fn model(seen: &Seen) -> anyhow::Result<String> {
+    let store = &seen.store;
+    let Some(commit) = seen.graph().commits(Stage::Train).last() else {
+        return Ok(String::new());
+    };
     let [description, weights] = MODEL_FILES.map(|name| file(commit, name));
     let description = commit::read_file(store, description?).await?;
     let weights = commit::read_file(store, weights?).await?;
@@ -144,19 +129,16 @@ pub(super) fn wanted(sources: Vec<Source>, ids: &[i64]) -> anyhow::Result<Vec<So
 
 /// All galaxies of the field, with what the catalogue, or the part of it that is
 /// there, says of their redshifts.
-pub(super) async fn sources(
-    store: &Store,
-    graph: &StageGraph,
-    field: &CommitRecord,
-) -> anyhow::Result<Vec<Source>> {
+pub(super) async fn sources(seen: &Seen, field: &CommitRecord) -> anyhow::Result<Vec<Source>> {
     let mut fitted: BTreeMap<i64, (f64, RedshiftOrigin)> = BTreeMap::new();
-    let reduced = graph.commits(Stage::Reduce).iter();
-    for commit in graph.commits(Stage::Catalogue).iter().chain(reduced) {
+    let reduced = seen.commits(Stage::Reduce);
+    for commit in seen.commits(Stage::Catalogue).into_iter().chain(reduced) {
         let name = match commit.stage {
             Stage::Catalogue => "catalogue.parquet",
             _ => "rows.parquet",
         };
-        let table = read(store, file(commit, name)?).await?;
+        let columns = ["galaxy_id", "redshift_p50", "flags"];
+        let table = seen.table(commit, name, Some(&columns)).await?;
         let id = table.int64("galaxy_id")?;
         let median = table.float64("redshift_p50")?;
         let bits = table.number::<UInt32Type>("flags")?;
@@ -169,7 +151,8 @@ pub(super) async fn sources(
             break;
         }
     }
-    let table = read(store, file(field, "galaxies.parquet")?).await?;
+    let columns = ["galaxy_id", "redshift", "first_block", "blocks"];
+    let table = seen.table(field, "galaxies.parquet", Some(&columns)).await?;
     let id = table.int64("galaxy_id")?;
     let redshift = table.float64("redshift")?;
     let first = table.number::<UInt32Type>("first_block")?;
@@ -188,26 +171,27 @@ pub(super) async fn sources(
 }
 
 /// Makes all of one galaxy.
-pub(super) async fn one(
+async fn one(
     mapper: &Mapper,
     tables: &mut Tables<'_>,
-    graph: &StageGraph,
     field: &CommitRecord,
     source: &Source,
 ) -> anyhow::Result<maps::Products> {
+    let pixels = pixels(mapper, tables, field, source).await?;
+    Ok(mapper.make(&source.galaxy, &pixels)?)
+}
+
+/// The pixels of a galaxy, which must all be fitted.
+pub(super) async fn pixels(
+    mapper: &Mapper,
+    tables: &mut Tables<'_>,
+    field: &CommitRecord,
+    source: &Source,
+) -> anyhow::Result<Pixels> {
     let Source { galaxy, blocks } = source;
-    let fits = graph.commits(Stage::Fit).iter().filter(|c| c.shard.overlaps(*blocks));
-    let fits: Vec<&CommitRecord> = fits.collect();
-    let done: u64 = fits
-        .iter()
-        .map(|c| c.shard.end.min(blocks.end).saturating_sub(c.shard.start.max(blocks.start)))
-        .sum();
-    let all = blocks.end - blocks.start;
-    if done < all {
-        bail!(
-            "{} of its {all} blocks of pixels are not fitted: `outshine run` goes on",
-            all - done
-        );
+    let (fits, unfitted) = tables.seen.fitted(*blocks);
+    if let Some(Unfitted { blocks, of, mend }) = unfitted {
+        bail!("{blocks} of its {of} blocks of pixels are not fitted: {mend}");
     }
     let mut pixels = Pixels::new(mapper.bands().len(), mapper.has_t50());
     for commit in fits {
@@ -220,7 +204,7 @@ pub(super) async fn one(
         let table = tables.get(file(field, &name)?).await?;
         pixels.add_field(table, galaxy.galaxy_id, mapper.bands())?;
     }
-    Ok(mapper.make(galaxy, &pixels)?)
+    Ok(pixels)
 }
 
 fn write(to: &Folder, id: i64, products: &maps::Products) -> anyhow::Result<()> {
@@ -247,40 +231,30 @@ fn write_profiles(to: &Folder, rows: &[Rows]) -> anyhow::Result<()> {
     to.put("profiles.ecsv", text.as_bytes())
 }
 
-fn file<'a>(commit: &'a CommitRecord, name: &str) -> anyhow::Result<&'a FileRecord> {
-    commit.file(name).with_context(|| format!("task {} has no file {name}", commit.task))
-}
-
-async fn read(store: &Store, file: &FileRecord) -> anyhow::Result<Table> {
-    let bytes: Bytes = commit::read_file(store, file).await?;
-    Ok(parquet::decode(&file.path, bytes, None)?)
-}
-
 /// The tables read last.
 pub(super) struct Tables<'a> {
-    store: &'a Store,
+    seen: &'a Seen,
     kept: VecDeque<(String, Table)>,
 }
 
 impl<'a> Tables<'a> {
     /// None yet.
-    pub(super) fn new(store: &'a Store) -> Self {
-        Self { store, kept: VecDeque::new() }
+    pub(super) fn new(seen: &'a Seen) -> Self {
+        Self { seen, kept: VecDeque::new() }
     }
 
     async fn get(&mut self, file: &FileRecord) -> anyhow::Result<&Table> {
         let known = self.kept.iter().position(|(path, _)| *path == file.path);
-        let place = match known {
-            Some(place) => place,
-            None => {
-                let table = read(self.store, file).await?;
-                if self.kept.len() == TABLES_KEPT {
-                    self.kept.pop_front();
-                }
-                self.kept.push_back((file.path.clone(), table));
-                self.kept.len() - 1
-            }
+        let last = match known.and_then(|place| self.kept.remove(place)) {
+            Some(last) => last,
+            None => (file.path.clone(), read(&self.seen.store, file, None).await?),
         };
+        // The one that was not asked for the longest goes.
+        if self.kept.len() == TABLES_KEPT {
+            self.kept.pop_front();
+        }
+        self.kept.push_back(last);
+        let place = self.kept.len() - 1;
         Ok(&self.kept[place].1)
     }
 }

@@ -15,6 +15,8 @@ pub mod retry;
 pub mod run;
 #[cfg(feature = "local")]
 pub mod science;
+#[cfg(feature = "local")]
+mod seen;
 pub mod status;
 pub mod verify;
 

@@ -2,17 +2,16 @@
 //! checks of pixels that a user names.
 
 use super::Place;
+use super::seen::{Seen, Unfitted};
 use anyhow::{Context, bail, ensure};
 use arrow::array::Array;
 use arrow::datatypes::UInt32Type;
 use clap::Args;
 use outshine_coordinator::export::Folder;
-use outshine_coordinator::look::Look;
 use outshine_schemas::campaign::ResolvedCampaign;
 use outshine_schemas::flags;
-use outshine_schemas::outcome::{CommitRecord, FileRecord};
+use outshine_schemas::outcome::CommitRecord;
 use outshine_schemas::task::{Shard, Stage, Task};
-use outshine_store::{Store, Table, commit, parquet};
 use outshine_worker::runtime::board::Board;
 use outshine_worker::runtime::{Assignment, Plans};
 use outshine_worker::stages::again::{self, Inferred, Spot};
@@ -75,8 +74,8 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
         arguments.at.is_empty() || arguments.galaxy.len() == 1,
         "--at names pixels of one galaxy: give one --galaxy, and run again for the next"
     );
-    let own = Opened::open(&arguments.place).await?;
-    let other = match &arguments.other {
+    let mut own = Opened::open(&arguments.place).await?;
+    let mut other = match &arguments.other {
         None => None,
         Some(campaign) => {
             let (campaign, settings) = (campaign.clone(), arguments.other_set.clone());
@@ -84,7 +83,7 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
             Some(Opened::open(&place).await?)
         }
     };
-    let spots = spots(&own, &arguments).await?;
+    let spots = spots(&mut own, &arguments).await?;
     let external = match &arguments.external {
         None => None,
         Some(path) => {
@@ -96,7 +95,7 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
     };
     let (mut checks, mut to) = (Vec::new(), None);
     for spot in spots {
-        let (products, snr) = one(&own, other.as_ref(), external.as_ref(), spot).await?;
+        let (products, snr) = one(&mut own, other.as_mut(), external.as_ref(), spot).await?;
         if to.is_none() {
             to = Some(Folder::make(&arguments.to)?);
         }
@@ -121,15 +120,18 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
 
 /// Makes all of one pixel; with its mean S/N.
 async fn one(
-    own: &Opened,
-    other: Option<&Opened>,
+    own: &mut Opened,
+    other: Option<&mut Opened>,
     external: Option<&External>,
     spot: Spot,
 ) -> anyhow::Result<(pixel::Products, f32)> {
     let inferred = own.infer(spot).await?;
     let beside = match other {
         None => None,
-        Some(other) => Some((other, other.infer(spot).await?)),
+        Some(other) => {
+            let inferred = other.infer(spot).await?;
+            Some((other, inferred))
+        }
     };
     let beside = beside.as_ref().map(|(other, inferred)| other.model(inferred));
     let products = pixel::make(&own.model(&inferred), beside.as_ref(), external)?;
@@ -152,7 +154,7 @@ fn write(to: &Folder, folder: &str, products: &pixel::Products) -> anyhow::Resul
 }
 
 /// The pixels asked for.
-async fn spots(own: &Opened, arguments: &Arguments) -> anyhow::Result<Vec<Spot>> {
+async fn spots(own: &mut Opened, arguments: &Arguments) -> anyhow::Result<Vec<Spot>> {
     let mut spots: Vec<Spot> = Vec::new();
     for &galaxy_id in &arguments.galaxy {
         let mut add = |spot: Spot| {
@@ -167,11 +169,9 @@ async fn spots(own: &Opened, arguments: &Arguments) -> anyhow::Result<Vec<Spot>>
             continue;
         }
         let members = own.members(galaxy_id).await?;
-        let left = members.missing;
-        ensure!(
-            left == 0,
-            "galaxy {galaxy_id}: {left} of its blocks are not fitted: `outshine run` goes on"
-        );
+        if let Some(Unfitted { blocks, mend, .. }) = &members.unfitted {
+            bail!("galaxy {galaxy_id}: {blocks} of its blocks are not fitted: {mend}");
+        }
         let all: Vec<Candidate> = members.pixels.iter().map(|(candidate, _)| *candidate).collect();
         let none = || format!("galaxy {galaxy_id}: no pixel was fitted; its flags say why");
         if arguments.brightest {
@@ -189,31 +189,29 @@ async fn spots(own: &Opened, arguments: &Arguments) -> anyhow::Result<Vec<Spot>>
 
 /// A campaign to look into.
 struct Opened {
-    store: Store,
-    look: Look,
+    seen: Seen,
     campaign: Arc<ResolvedCampaign>,
     science: Arc<Science>,
     name: String,
-    file: String,
+    /// Those of the galaxy looked at last.
+    members: Option<(i64, Members)>,
 }
 
-/// The pixels of a galaxy that are dealt with, each with the place of its commit.
+/// The pixels of a galaxy that are dealt with, each with the commit of its task.
 struct Members {
-    pixels: Vec<(Candidate, usize)>,
-    /// Blocks that are not.
-    missing: u64,
+    pixels: Vec<(Candidate, Arc<CommitRecord>)>,
+    /// What is not.
+    unfitted: Option<Unfitted>,
 }
 
 impl Opened {
     async fn open(place: &Place) -> anyhow::Result<Self> {
-        let (store, mut look) = place.look().await?;
-        look.refresh(&store).await?;
-        let campaign = Arc::new(look.campaign().clone());
-        let file = place.campaign.display().to_string();
+        let seen = Seen::find(place).await?;
+        let campaign = Arc::new(seen.look.campaign().clone());
         let science = Science::new(&campaign.campaign)
-            .map_err(|e| anyhow::anyhow!("{file}: {}", e.report()))?;
+            .map_err(|e| anyhow::anyhow!("{}: {}", seen.file, e.report()))?;
         let name = campaign.campaign.name.clone();
-        Ok(Self { store, look, campaign, science: Arc::new(science), name, file })
+        Ok(Self { seen, campaign, science: Arc::new(science), name, members: None })
     }
 
     fn model<'a>(&'a self, pixel: &'a Inferred) -> Model<'a> {
@@ -223,18 +221,19 @@ impl Opened {
 
     /// The blocks of a galaxy.
     async fn blocks(&self, galaxy: i64) -> anyhow::Result<Shard> {
-        let Some(field) = self.look.graph().commits(Stage::Field).first() else {
+        let Some(field) = self.seen.graph().commits(Stage::Field).first() else {
             bail!(
                 "{}: campaign {} has no pixels yet: `outshine run` goes on",
-                self.file,
+                self.seen.file,
                 self.campaign.id()
             );
         };
-        let table = self.read(file(field, "galaxies.parquet")?).await?;
+        let columns = ["galaxy_id", "first_block", "blocks"];
+        let table = self.seen.table(field, "galaxies.parquet", Some(&columns)).await?;
         let id = table.int64("galaxy_id")?;
         let row = (0..table.rows()).find(|&row| id.value(row) == galaxy);
         let row = row.with_context(|| {
-            let (all, campaign) = (table.rows(), &self.file);
+            let (all, campaign) = (table.rows(), &self.seen.file);
             format!("--galaxy {galaxy}: not among the {all} galaxies of the field of {campaign}")
         })?;
         let start = u64::from(table.number::<UInt32Type>("first_block")?.value(row));
@@ -242,41 +241,46 @@ impl Opened {
         Ok(Shard { start, end: start + count })
     }
 
-    async fn members(&self, galaxy: i64) -> anyhow::Result<Members> {
-        let blocks = self.blocks(galaxy).await?;
-        let mut missing = blocks.end - blocks.start;
+    /// The pixels of a galaxy; read once, however many of them are looked at.
+    async fn members(&mut self, galaxy: i64) -> anyhow::Result<&Members> {
+        let known = self.members.as_ref().is_some_and(|(of, _)| *of == galaxy);
+        if !known {
+            self.members = Some((galaxy, self.read_members(galaxy).await?));
+        }
+        Ok(&self.members.as_ref().context("read above")?.1)
+    }
+
+    async fn read_members(&self, galaxy: i64) -> anyhow::Result<Members> {
+        let (commits, unfitted) = self.seen.fitted(self.blocks(galaxy).await?);
+        let columns = ["galaxy_id", "x", "y", "mean_snr", "flags", "log_mass_stellar_p50"];
         let mut pixels = Vec::new();
-        for (number, commit) in self.look.graph().commits(Stage::Fit).iter().enumerate() {
-            if !commit.shard.overlaps(blocks) {
-                continue;
-            }
-            missing -= commit.shard.end.min(blocks.end) - commit.shard.start.max(blocks.start);
-            let table = self.read(file(commit, "summaries.parquet")?).await?;
+        for commit in commits {
+            let table = self.seen.table(commit, "summaries.parquet", Some(&columns)).await?;
             let (id, x, y) = (table.int64("galaxy_id")?, table.int32("x")?, table.int32("y")?);
             let snr = table.float32("mean_snr")?;
             let bits = table.number::<UInt32Type>("flags")?;
             let mass = table.float64("log_mass_stellar_p50")?;
+            let commit = Arc::new(commit.clone());
             for row in (0..table.rows()).filter(|&row| id.value(row) == galaxy) {
                 let spot = Spot { galaxy_id: galaxy, x: x.value(row), y: y.value(row) };
                 let log_mass = mass.is_valid(row).then(|| mass.value(row));
                 let (mean_snr, flags) = (snr.value(row), bits.value(row));
-                pixels.push((Candidate { spot, mean_snr, flags, log_mass }, number));
+                pixels.push((Candidate { spot, mean_snr, flags, log_mass }, commit.clone()));
             }
         }
-        Ok(Members { pixels, missing })
+        Ok(Members { pixels, unfitted })
     }
 
     /// The posterior of a pixel.
-    async fn infer(&self, spot: Spot) -> anyhow::Result<Inferred> {
+    async fn infer(&mut self, spot: Spot) -> anyhow::Result<Inferred> {
+        let name = self.seen.file.clone();
         let members = self.members(spot.galaxy_id).await?;
         let found = members.pixels.iter().find(|(candidate, _)| candidate.spot == spot);
-        let Some((candidate, number)) = found else {
-            if members.missing > 0 {
-                let left = members.missing;
+        let Some((candidate, commit)) = found else {
+            if let Some(Unfitted { blocks, mend, .. }) = &members.unfitted {
                 bail!(
-                    "{}: {spot} is not among the pixels fitted so far; {left} blocks of the galaxy \
-                     are to come: `outshine run` goes on",
-                    self.file
+                    "{name}: {spot} is not among the pixels fitted so far; {blocks} blocks of the \
+                     galaxy are not fitted: {mend}"
                 );
             }
             let ends = |of: fn(&Spot) -> i32| {
@@ -285,8 +289,7 @@ impl Opened {
                 format!("{} to {}", low.unwrap_or_default(), high.unwrap_or_default())
             };
             bail!(
-                "{}: {spot} is none of the galaxy's {} pixels, which span x = {} and y = {}",
-                self.file,
+                "{name}: {spot} is none of the galaxy's {} pixels, which span x = {} and y = {}",
                 members.pixels.len(),
                 ends(|s| s.x),
                 ends(|s| s.y)
@@ -297,10 +300,10 @@ impl Opened {
             let why = flags::ALL.iter().filter(|(bit, _, _)| why & bit != 0);
             let why: Vec<String> =
                 why.map(|(_, name, meaning)| format!("{name} ({meaning})")).collect();
-            bail!("{}: {spot} was not fitted: {}", self.file, why.join(", "));
+            bail!("{name}: {spot} was not fitted: {}", why.join(", "));
         }
-        let commit = &self.look.graph().commits(Stage::Fit)[*number];
-        Ok(again::infer(&self.job(commit), commit, spot).await?)
+        let commit = commit.clone();
+        Ok(again::infer(&self.job(&commit), &commit, spot).await?)
     }
 
     /// The task of a commit, to look at what it looked at.
@@ -308,7 +311,7 @@ impl Opened {
         let (id, digest) = (self.campaign.id(), self.campaign.digest());
         let inputs = commit.inputs.clone();
         let assignment = Assignment {
-            store: self.store.clone(),
+            store: self.seen.store.clone(),
             task: Task::new(id, digest, commit.stage, commit.shard, inputs),
             campaign: self.campaign.clone(),
             threads: 1,
@@ -317,13 +320,4 @@ impl Opened {
         };
         Job { assignment, science: self.science.clone() }
     }
-
-    async fn read(&self, file: &FileRecord) -> anyhow::Result<Table> {
-        let bytes = commit::read_file(&self.store, file).await?;
-        Ok(parquet::decode(&file.path, bytes, None)?)
-    }
-}
-
-fn file<'a>(commit: &'a CommitRecord, name: &str) -> anyhow::Result<&'a FileRecord> {
-    commit.file(name).with_context(|| format!("task {} has no file {name}", commit.task))
 }

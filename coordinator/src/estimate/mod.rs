@@ -265,6 +265,7 @@ fn core_seconds(known: Known<'_>, network: &Network, stage: Stage, tasks: u64) -
     let bands = spec.bands.len() as f64;
     let draws = f64::from(spec.fit.draws);
     let trained = spec.estimator == Estimator::Train;
+    let refined = rates::REFINED[usize::from(size::is_dirichlet(spec))];
     let own = match stage {
         Stage::Field => counts.pixels as f64 * bands * rates::FIELD_BAND,
         Stage::Simulate if !trained => 0.0,
@@ -289,12 +290,14 @@ fn core_seconds(known: Known<'_>, network: &Network, stage: Stage, tasks: u64) -
                 + redshifts * rates::PIXEL_REDSHIFT
                 // Which of them are bright is not known.
                 + match spec.fit.refine {
-                    Refine::All => counts.fitted.saturating_sub(counts.free) as f64 * rates::REFINED,
+                    Refine::All => counts.fitted.saturating_sub(counts.free) as f64 * refined,
                     Refine::None | Refine::Integrated => 0.0,
                 }
         }
         Stage::Reduce => {
-            let refined = if spec.fit.refine == Refine::None { 0.0 } else { rates::REFINED };
+            // Those of unknown redshift are not refined; pixels tell how many they are.
+            let known = 1.0 - counts.free as f64 / counts.pixels.max(1) as f64;
+            let refined = if spec.fit.refine == Refine::None { 0.0 } else { known * refined };
             counts.galaxies as f64 * (rates::GALAXY + refined)
         }
         Stage::Catalogue => counts.galaxies as f64 * rates::ROW,

@@ -44,9 +44,9 @@ pub const PIXEL_DRAW: f64 = 5.5e-8;
 /// at 50 each).
 pub const PIXEL_REDSHIFT: f64 = 4e-5;
 
-/// An object whose posterior is refined, all of them taken to be bright enough
-/// (`worker/npe/README.md`).
-pub const REFINED: f64 = 0.15;
+/// An object whose posterior is refined, of the tau-delayed and of the Dirichlet
+/// family, all of them taken to be bright enough (`worker/npe/README.md`).
+pub const REFINED: [f64; 2] = [0.4, 2.4];
 
 /// A galaxy of stage reduce (28 in 0.08 to 0.13 s).
 pub const GALAXY: f64 = 4e-3;

@@ -80,10 +80,10 @@ impl Facts<'_> {
             Stage::Simulate | Stage::Train | Stage::Calibrate => 0,
             // The field's commit and pixels; truth; galaxies.
             Stage::Fit => 2 + u64::from(self.mock) + u64::from(self.free),
-            // The field's commit and galaxies, and the blocks of its own.
+            // The field's commit and galaxies; the commits, blocks and summaries of its own.
             Stage::Reduce => {
                 let overlapping = tasks(Stage::Fit) / tasks(stage).max(1) + 1;
-                2 + 2 * overlapping
+                2 + 3 * overlapping
             }
             Stage::Catalogue => {
                 let truth = if self.mock { 2 * tasks(Stage::Fit) } else { 0 };

@@ -73,7 +73,8 @@ pub fn reported(campaign: &Campaign) -> &'static [&'static str] {
     if is_dirichlet(campaign) { DIRICHLET_REPORTED } else { TAU_REPORTED }
 }
 
-fn is_dirichlet(campaign: &Campaign) -> bool {
+/// Whether its histories are of the Dirichlet family.
+pub fn is_dirichlet(campaign: &Campaign) -> bool {
     campaign.prior.get("sfh").and_then(serde_json::Value::as_str) == Some("dirichlet")
 }
 
@@ -146,7 +147,8 @@ impl Made<'_> {
             Stage::Catalogue => {
                 size.product(&tables::catalogue(), counts.galaxies, 1);
                 if mock {
-                    let rows = names.len() as u64 + 6;
+                    // Five quantities of galaxies, two ways.
+                    let rows = names.len() as u64 + 10;
                     size.table(&tables::validation(), rows, 1, PACKED);
                 }
             }

@@ -80,6 +80,20 @@ impl ResolvedCampaign {
         Digest::of(canonical_json(&value).as_bytes())
     }
 
+    /// Digest of which galaxies are fitted: of the user's tables of pixels and
+    /// sources, or of the settings and seed that a mock follows from.
+    #[must_use]
+    pub fn input(&self) -> Digest {
+        let text =
+            |digest: &Option<Digest>| digest.as_ref().map(Digest::to_string).unwrap_or_default();
+        let mut parts = vec![text(&self.pixels), text(&self.sources)];
+        if let Some(mock) = &self.campaign.field.mock {
+            parts.push(canonical_json(&mock.clone().into()));
+            parts.push(self.campaign.seed.to_string());
+        }
+        Digest::of_parts(parts.iter().map(String::as_bytes))
+    }
+
     /// The campaign's name in the store.
     #[must_use]
     pub fn id(&self) -> CampaignId {

@@ -65,3 +65,22 @@ fn identity_ignores_how_work_is_cut_and_where_input_lies() {
     let changed = ResolvedCampaign::new(parse(MINIMAL, &[]).unwrap(), None, None);
     assert_ne!(base, changed.digest());
 }
+
+#[test]
+fn input_is_what_is_fitted_and_nothing_else() {
+    let tables = |settings: &[&str], pixels: &[u8]| {
+        let campaign = parse(MINIMAL, settings).unwrap();
+        ResolvedCampaign::new(campaign, Some(Digest::of(pixels)), None).input()
+    };
+    let one = tables(&[], b"p");
+    assert_eq!(one, tables(&["name=b", "prior.sfh=dirichlet", "fit.draws=9", "seed=2"], b"p"));
+    assert_ne!(one, tables(&[], b"q"));
+    let mock = |settings: &[&str]| {
+        let campaign = parse("name = \"a\"\n[field.mock]\ngalaxies = 3\n", settings).unwrap();
+        ResolvedCampaign::new(campaign, None, None).input()
+    };
+    // A mock's galaxies follow from the seed, too.
+    assert_eq!(mock(&[]), mock(&["fit.draws=9"]));
+    assert_ne!(mock(&[]), mock(&["seed=2"]));
+    assert_ne!(mock(&[]), mock(&["field.mock.galaxies=4"]));
+}

@@ -23,7 +23,7 @@ pub fn catalogue() -> Schema {
     fields.extend([
         column("pixels_available", DataType::UInt32, false, "", number, "member pixels"),
         column("pixels_used", DataType::UInt32, false, "", number, "fitted pixels"),
-        column("fraction_above_snr", kind.clone(), false, "", number, above),
+        column("fraction_above_snr", kind.clone(), true, "", number, above),
         column("bands_integrated", DataType::UInt32, false, "", number, bands),
         column("mean_snr_integrated", kind.clone(), true, "", "stat.snr", snr),
     ]);
@@ -70,7 +70,8 @@ pub fn catalogue() -> Schema {
     fields.extend(extent());
     fields.push(flags_column());
     let text = |name, ucd, meaning| column(name, DataType::Utf8, false, "", ucd, meaning);
-    let input = "SHA-256 of the table of pixels, or of the settings of a mock";
+    let input =
+        "SHA-256 of the tables of pixels and sources, or of the settings and seed of a mock";
     fields.push(text("model", "meta.checksum", "SHA-256 of the model"));
     fields.push(text("input", "meta.checksum", input));
     fields.push(text("code_version", "meta.version", "version of the program"));

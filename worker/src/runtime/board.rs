@@ -46,6 +46,15 @@ impl Board {
         }
     }
 
+    /// Tells that `task` goes on where it is.
+    pub fn beat(&self, task: &TaskId) {
+        if let Ok(mut steps) = self.steps.lock()
+            && let Some(step) = steps.get_mut(task)
+        {
+            step.told = Instant::now();
+        }
+    }
+
     /// Forgets a task that has ended.
     pub fn clear(&self, task: &TaskId) {
         if let Ok(mut steps) = self.steps.lock() {

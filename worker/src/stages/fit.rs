@@ -8,9 +8,9 @@ use super::blocks::{self, Block, SUMMED};
 use super::draws::{Drawer, Draws, position};
 use super::field::{CHUNK_BLOCKS, GALAXIES, field_file, truth_file};
 use super::fit_summaries::Summaries;
+use super::judge::{Judge, Judged};
 use super::redshifts::{self, Distributions, Redshifts};
-use super::refine::Refining;
-use super::typical::{self, Limits, Typical};
+use super::typical::{self, Limits};
 use super::{Job, Outcome, StageError, compute, model, table, upstream};
 use arrow::array::{Array, ArrayRef, Float32Array, Int32Array, Int64Array, UInt32Array};
 use arrow::datatypes::UInt32Type;
@@ -320,9 +320,7 @@ fn fit(
 /// What goes from block to block; its memory is that of one block.
 pub(super) struct Tile<'a> {
     drawer: Drawer<'a>,
-    typical: Typical<'a>,
-    refining: Option<Refining<'a>>,
-    limits: &'a Limits,
+    judge: Judge<'a>,
     seed: u64,
     /// Whether to fit the redshift of each pixel too.
     own_redshifts: bool,
@@ -351,9 +349,7 @@ impl<'a> Tile<'a> {
         let (campaign, names) = (&job.campaign.campaign, job.science.reported);
         Ok(Self {
             drawer: Drawer::new(&job.science, &trained.sampler),
-            typical: Typical::new(&job.science, &job.science.simulator()?),
-            refining: Refining::of(job, true)?,
-            limits,
+            judge: Judge::of_pixels(job, limits)?,
             seed: campaign.seed,
             own_redshifts: campaign.fit.pixel_redshifts,
             names,
@@ -391,28 +387,15 @@ impl<'a> Tile<'a> {
                 let galaxy = pixel.galaxy_id as u64;
                 let mut stream = Stream::new(self.seed, Purpose::Draw, galaxy, place);
                 let known = !pixel.redshift.is_nan();
-                let mut draws = if known {
+                let draws = if known {
                     next += 1;
                     self.drawer.draw(&network, next - 1, pixel.redshift, self.n, &mut stream)?
                 } else {
                     self.draw_over(pixel, &mut stream)?
                 };
                 let (flux, err) = (&pixel.flux_njy, &pixel.err_njy);
-                let refined = match &mut self.refining {
-                    Some(r) if known => r.refine(&self.drawer, flux, err, self.n, &mut stream)?,
-                    _ => None,
-                };
-                let (misfit, odd) = match refined {
-                    Some(refined) => {
-                        let looked = (refined.misfit, refined.is_odd());
-                        draws = refined.draws;
-                        looked
-                    }
-                    None => {
-                        let misfit = self.typical.misfit(&self.drawer, flux, err)?;
-                        (misfit, self.limits.exceeded(&self.drawer, flux, err, misfit))
-                    }
-                };
+                let Judged { draws, misfit, odd } =
+                    self.judge.judge(&self.drawer, draws, flux, err, &mut stream)?;
                 if odd {
                     pixel.flags |= flags::ATYPICAL;
                 }

@@ -11,6 +11,7 @@ mod examples;
 mod field;
 mod fit;
 mod fit_summaries;
+mod judge;
 mod model;
 pub(crate) mod parallel;
 mod progress;

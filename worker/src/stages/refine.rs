@@ -3,22 +3,20 @@
 //!
 //! Where the data are sharp, a network's posterior is wider than they allow.
 //! Draws of the estimator show where the posterior is; sequential Monte Carlo
-//! with the forward model itself carries particles there, in a tenth of a second
-//! or so an object. What that is worth is measured by the example `refined`.
+//! with the forward model itself carries particles there. What that is worth, and
+//! what it takes, is measured by the example `refined`.
 
-use super::calibrate::{mean_snr, snr_positions};
 use super::draws::{Drawer, Draws, truth};
-use super::typical::population;
-use super::{Job, Science, StageError};
+use super::typical::{WITHIN, population};
+use super::{Science, StageError};
 use outshine_kernels::random::Stream;
 use outshine_kernels::scalar;
-use outshine_schemas::campaign::Refine;
 use outshine_sps::exact::{self, Settings};
 use outshine_sps::{Basis, FixedRedshift, Observation, Parameters};
 use std::sync::Arc;
 
 /// Draws of the estimator that serve as guesses.
-const GUESSES: usize = 64;
+pub(crate) const GUESSES: usize = 64;
 /// Fewest particles: with fewer, intervals come out too narrow.
 const FEWEST: usize = 1000;
 /// What the tables of the forward model are uncertain by, as a fraction of the
@@ -47,61 +45,11 @@ pub struct Refined {
     pub misfit: f64,
 }
 
-/// Misfit beyond which an object is not as those that the model describes: one
-/// in 140 of those that are.
-const ODD: f64 = 2.457;
-
 impl Refined {
-    /// Whether the object is unlike those that the model describes.
+    /// Whether it fits worse than nearly all objects that the model describes.
     #[must_use]
     pub fn is_odd(&self) -> bool {
-        self.misfit > ODD
-    }
-}
-
-/// The refiner of a campaign, and what it is for.
-pub struct Refining<'a> {
-    refiner: Refiner<'a>,
-    snr_bands: Vec<usize>,
-    least_snr: f64,
-}
-
-impl<'a> Refining<'a> {
-    /// Of pixels or of whole galaxies; `None` where the campaign refines none.
-    ///
-    /// # Errors
-    /// As [`Refiner::new`].
-    pub fn of(job: &'a Job, pixels: bool) -> Result<Option<Self>, StageError> {
-        let campaign = &job.campaign.campaign;
-        match campaign.fit.refine {
-            Refine::None => return Ok(None),
-            Refine::Integrated if pixels => return Ok(None),
-            Refine::Integrated | Refine::All => (),
-        }
-        Ok(Some(Self {
-            refiner: Refiner::new(&job.science)?,
-            snr_bands: snr_positions(campaign),
-            least_snr: campaign.fit.refine_mean_snr,
-        }))
-    }
-
-    /// Refines the latest draws of `drawer`, where the object is bright enough.
-    ///
-    /// # Errors
-    /// As [`Refiner::refine`].
-    pub fn refine(
-        &mut self,
-        drawer: &Drawer<'_>,
-        flux: &[f32],
-        err: &[f32],
-        n: usize,
-        stream: &mut Stream,
-    ) -> Result<Option<Refined>, StageError> {
-        let snr = mean_snr(flux, err, &self.snr_bands);
-        if snr.is_nan() || snr < self.least_snr {
-            return Ok(None);
-        }
-        self.refiner.refine(drawer, flux, err, n, stream).map(Some)
+        self.misfit > scalar::normal_quantile(WITHIN)
     }
 }
 
@@ -247,6 +195,7 @@ fn misfit(log_likelihood: &[f64], err_njy: &[f64], free: usize) -> f64 {
 mod tests {
     use super::*;
     use crate::stages::Simulated;
+    use crate::stages::calibrate::mean_snr;
     use crate::stages::tests::{job, trained};
     use outshine_kernels::quantile;
     use outshine_kernels::random::Purpose;
@@ -348,7 +297,7 @@ mod tests {
         let misfits: Vec<f64> =
             (0..5).map(|k| case(&job.science, &sampler, k, 30.0).misfit).collect();
         // Six bands and five parameters: one band off by much may be fitted all the same.
-        let found = misfits.iter().filter(|m| **m > ODD).count();
+        let found = misfits.iter().filter(|m| **m > 2.457).count();
         assert!(found >= 3, "{misfits:?}");
     }
 

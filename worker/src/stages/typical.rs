@@ -38,7 +38,7 @@ const EDGE: f64 = 1e-6;
 /// Minor key of the stream of a galaxy's draws to look at; 0 and 1 are taken.
 const LOOK_DRAWS: u64 = 2;
 /// Share of simulations within the limits; the rest are flagged.
-const WITHIN: f64 = 0.993;
+pub(super) const WITHIN: f64 = 0.993;
 /// A bin of S/N holds as many simulations at least, and is as wide at least,
 /// as a ratio.
 const BIN: usize = 500;

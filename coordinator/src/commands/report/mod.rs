@@ -4,15 +4,12 @@ mod runs;
 
 use super::Place;
 use super::maps::{self, Tables};
+use super::seen::{Seen, read};
 use anyhow::{Context, bail};
 use clap::Args;
 use outshine_coordinator::export::Folder;
-use outshine_coordinator::look::Look;
-use outshine_coordinator::stage_graph::StageGraph;
-use outshine_schemas::campaign::ResolvedCampaign;
-use outshine_schemas::outcome::CommitRecord;
 use outshine_schemas::task::Stage;
-use outshine_store::{Store, Table, commit, parquet};
+use outshine_store::Table;
 use outshine_worker::stages::Science;
 use outshine_worker::tools::maps::Mapper;
 use outshine_worker::tools::report::html::Page;
@@ -33,7 +30,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// A campaign on the same galaxies, such as one with the other prior, to
-    /// compare masses with; in the same store.
+    /// compare masses with.
     #[arg(long, value_name = "CAMPAIGN")]
     other: Option<PathBuf>,
     /// Sets a key of the other campaign; repeat for more.
@@ -50,52 +47,18 @@ pub struct Arguments {
     panels: usize,
 }
 
-/// A campaign in its store.
-struct Seen {
-    store: Store,
-    look: Look,
-}
-
-impl Seen {
-    async fn find(place: &Place) -> anyhow::Result<Self> {
-        let (store, mut look) = place.look().await?;
-        look.refresh(&store).await?;
-        Ok(Self { store, look })
-    }
-
-    fn graph(&self) -> &StageGraph {
-        self.look.graph()
-    }
-
-    fn resolved(&self) -> &ResolvedCampaign {
-        self.look.campaign()
-    }
-
-    fn name(&self) -> String {
-        self.resolved().id().to_string()
-    }
-
-    /// A table that the last commit of a stage has, if both are there.
-    async fn table(&self, stage: Stage, name: &str) -> anyhow::Result<Option<Table>> {
-        let Some(commit) = self.graph().state(stage).commits().last() else { return Ok(None) };
-        read(&self.store, commit, name, None).await
-    }
-
-    async fn galaxies(&self) -> anyhow::Result<Option<Galaxies>> {
-        let table = self.table(Stage::Catalogue, "catalogue.parquet").await?;
-        Ok(table.map(|table| Galaxies::read(&table)).transpose()?)
+/// A table that the last commit of a stage has, if both are there.
+async fn table(seen: &Seen, stage: Stage, name: &str) -> anyhow::Result<Option<Table>> {
+    let last = seen.commits(stage).pop().and_then(|commit| commit.file(name));
+    match last {
+        Some(file) => Ok(Some(read(&seen.store, file, None).await?)),
+        None => Ok(None),
     }
 }
 
-async fn read(
-    store: &Store,
-    commit: &CommitRecord,
-    name: &str,
-    columns: Option<&[&str]>,
-) -> anyhow::Result<Option<Table>> {
-    let Some(file) = commit.file(name) else { return Ok(None) };
-    let bytes = commit::read_file(store, file).await?;
-    Ok(Some(parquet::decode(&file.path, bytes, columns)?))
+async fn galaxies(seen: &Seen) -> anyhow::Result<Option<Galaxies>> {
+    let table = table(seen, Stage::Catalogue, "catalogue.parquet").await?;
+    Ok(table.map(|table| Galaxies::read(&table)).transpose()?)
 }
 
 /// What the report is made of besides its page.
@@ -109,11 +72,11 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
     let seen = Seen::find(&arguments.place).await?;
     // Before anything is computed: bad input of the other campaign.
     let other = other(&arguments, &seen).await?;
-    let campaign = seen.resolved();
+    let campaign = seen.look.campaign();
     let science = Science::new(&campaign.campaign)
-        .map_err(|e| anyhow::anyhow!("{}: {}", arguments.place.campaign.display(), e.report()))?;
-    let model = maps::model(&seen.store, seen.graph()).await?;
-    let galaxies = seen.galaxies().await?;
+        .map_err(|e| anyhow::anyhow!("{}: {}", seen.file, e.report()))?;
+    let model = maps::model(&seen).await?;
+    let galaxies = galaxies(&seen).await?;
     let mut page = Page::new(&format!("Campaign {}", campaign.id()));
     let mut masses = Masses::default();
 
@@ -182,7 +145,7 @@ fn as_json(seen: &Seen, model: &str, masses: &Masses) -> Value {
     let calibrated = seen.graph().state(Stage::Calibrate).commits().last();
     let fact = |name: &str| calibrated.and_then(|commit| commit.facts.get(name).cloned());
     json!({
-        "campaign": seen.name(), "digest": seen.resolved().digest().to_string(), "model": model,
+        "campaign": seen.name(), "digest": seen.look.campaign().digest().to_string(), "model": model,
         "calibration": { "passed": fact("passed"), "cross_prior": fact("cross_prior") },
         "masses": report::agreement_json(&masses.within),
         "masses_between_campaigns": report::agreement_json(&masses.between),
@@ -196,10 +159,13 @@ async fn other(arguments: &Arguments, this: &Seen) -> anyhow::Result<Option<(Str
     let settings = arguments.other_set.clone();
     let place = Place { campaign: path.clone(), settings, store };
     let seen = Seen::find(&place).await.context("--other")?;
-    if seen.resolved().pixels != this.resolved().pixels {
-        bail!("--other: {} is not of the table of pixels that {} is of", seen.name(), this.name());
+    // Mocks of two families have other galaxies by the same seed: their truth tells.
+    let tables = |seen: &Seen| (seen.given.pixels.clone(), seen.given.sources.clone());
+    if tables(&seen) != tables(this) {
+        let (seen, this) = (seen.name(), this.name());
+        bail!("--other: {seen} is not of the tables of pixels and sources that {this} is of");
     }
-    let galaxies = seen.galaxies().await?;
+    let galaxies = galaxies(&seen).await?;
     let absent = || format!("--other: campaign {} has no catalogue yet: run it first", seen.name());
     Ok(Some((seen.name(), galaxies.with_context(absent)?)))
 }
@@ -211,21 +177,20 @@ async fn pixels(
     galaxies: Option<&Galaxies>,
 ) -> anyhow::Result<PixelSample> {
     let mut redshifts: BTreeMap<i64, f64> = BTreeMap::new();
-    if let Some(table) = seen.table(Stage::Field, "galaxies.parquet").await? {
+    if let Some(table) = table(seen, Stage::Field, "galaxies.parquet").await? {
         redshifts = report::redshifts_of(&table)?;
     }
     let fitted = galaxies.map(|g| g.masses.as_slice()).unwrap_or_default();
     redshifts.extend(fitted.iter().filter_map(|g| Some((g.galaxy_id, g.redshift?))));
     let mut sample = PixelSample::new(science);
-    let columns = PixelSample::columns(science, seen.resolved().campaign.field.mock.is_some());
+    let columns = PixelSample::columns(science, seen.look.campaign().campaign.field.mock.is_some());
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-    let commits = seen.graph().state(Stage::Fit).commits();
+    let commits = seen.commits(Stage::Fit);
     // Shown on a terminal alone.
     let bar = indicatif::ProgressBar::new(commits.len() as u64);
-    for commit in bar.wrap_iter(commits.iter()) {
-        if let Some(table) = read(&seen.store, commit, "summaries.parquet", Some(&columns)).await? {
-            sample.add(&table, &redshifts)?;
-        }
+    for commit in bar.wrap_iter(commits.into_iter()) {
+        let table = seen.table(commit, "summaries.parquet", Some(&columns)).await?;
+        sample.add(&table, &redshifts)?;
     }
     bar.finish_and_clear();
     Ok(sample)
@@ -236,15 +201,15 @@ async fn calibration(page: &mut Page, seen: &Seen) -> anyhow::Result<()> {
         missing(page, Stage::Calibrate);
         return Ok(());
     };
-    let table = |name: &'static str| seen.table(Stage::Calibrate, name);
+    let of = |name: &'static str| table(seen, Stage::Calibrate, name);
     let calibration = Calibration {
-        rows: table("calibration.parquet").await?,
-        redshifts: table("calibration-redshift.parquet").await?,
-        cross_prior: table("cross-prior.parquet").await?,
+        rows: of("calibration.parquet").await?,
+        redshifts: of("calibration-redshift.parquet").await?,
+        cross_prior: of("cross-prior.parquet").await?,
         facts: commit.facts.clone(),
     };
     report::calibration(page, &calibration)?;
-    if let Some(table) = seen.table(Stage::Catalogue, "validation.parquet").await? {
+    if let Some(table) = table(seen, Stage::Catalogue, "validation.parquet").await? {
         report::validation(page, &table)?;
     }
     Ok(())
@@ -274,21 +239,22 @@ async fn panels(
         page.note("No galaxy has a mass.");
         return Ok(());
     }
-    let sources = maps::sources(&seen.store, seen.graph(), field).await?;
-    let sources = maps::wanted(sources, &ids)?;
-    // How the field lies on the sky is what the file says now.
-    let (_, campaign, _) = arguments.place.peek().await?;
-    let mapper = Mapper::new(&campaign.campaign, &seen.name(), model)
-        .map_err(|e| anyhow::anyhow!("{}: {}", arguments.place.campaign.display(), e.report()))?;
-    let mut tables = Tables::new(&seen.store);
+    let sources = maps::wanted(maps::sources(seen, field).await?, &ids)?;
+    let mapper = Mapper::new(&seen.given.campaign, &seen.name(), model)
+        .map_err(|e| anyhow::anyhow!("{}: {}", seen.file, e.report()))?;
+    let mut tables = Tables::new(seen);
     for id in &ids {
         let Some(source) = sources.iter().find(|s| s.galaxy.galaxy_id == *id) else { continue };
-        match maps::one(&mapper, &mut tables, seen.graph(), field, source).await {
-            Ok(products) => {
+        let panel = match maps::pixels(&mapper, &mut tables, field, source).await {
+            Ok(pixels) => mapper.panel_svg(&source.galaxy, &pixels).map_err(anyhow::Error::from),
+            Err(error) => Err(error),
+        };
+        match panel {
+            Ok(svg) => {
                 let caption = format!(
                     "Galaxy {id}: colours, maps of medians, and their uncertainties below."
                 );
-                page.figure(&products.panel.svg, &caption);
+                page.figure(&svg, &caption);
             }
             Err(error) => page.warn(&format!("Galaxy {id} has no panel: {error:#}")),
         }

@@ -185,3 +185,28 @@ fn histories_survive_json() {
     }
     assert_eq!(serde_json::to_string(&SfhFamily::DoublePowerLaw).unwrap(), "\"double_power_law\"");
 }
+
+/// A delayed exponential has formed 1 - (1 + x) e^-x of what it ever will,
+/// x = (t - t_i) / tau; other histories have realised quantiles.
+#[test]
+fn what_was_formed_by_a_time_is_the_share_of_the_history_before_it() {
+    let (age, tau_gyr, t_i_gyr) = (5.8, 0.4, 1.0);
+    let tau = Sfh::Tau { tau_gyr, t_i_gyr };
+    let ever = |t: f64| {
+        let x = (t - t_i_gyr) / tau_gyr;
+        1.0 - (1.0 + x) * (-x).exp()
+    };
+    for t in [1.1, 1.5, 2.0, 4.0] {
+        let found = formed_before(&tau, age, t).unwrap();
+        assert!((found - ever(t) / ever(age)).abs() < 1e-9, "{t}: {found}");
+    }
+    for (t, share) in [(0.5, 0.0), (age, 1.0), (age + 1.0, 1.0)] {
+        assert!((formed_before(&tau, age, t).unwrap() - share).abs() < 1e-12);
+    }
+    let bent = Sfh::Dirichlet { log_ssfr: -9.5, t25: 0.3, t50: 0.45, t75: 0.8 };
+    let realised = Realised::measure(&bent, age).unwrap();
+    for (t, share) in [(realised.t25, 0.25), (realised.t50, 0.5), (realised.t75, 0.75)] {
+        let found = formed_before(&bent, age, t * age).unwrap();
+        assert!((found - share).abs() < 1e-6, "{found} {share}");
+    }
+}

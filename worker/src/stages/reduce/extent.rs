@@ -23,8 +23,9 @@ pub const COLUMNS: [&str; 7] = [
 /// Where the mass of a galaxy lies.
 #[derive(Clone, Copy, Default)]
 pub struct Extent {
-    /// Member pixels whose mean S/N is above the limit.
-    pub above_snr: u32,
+    /// Member pixels whose mean S/N is above the limit; `None` where not all
+    /// are known.
+    pub above_snr: Option<u32>,
     /// The circle about the peak that holds half of the mass; `None` where no
     /// pixel is fitted.
     pub circle: Option<HalfMass>,
@@ -75,7 +76,7 @@ impl Pixels {
             return Extent::default();
         };
         let [mass, age, a_v] = medians;
-        let above_snr = *above_snr;
+        let above_snr = Some(*above_snr);
         let Some(circle) = half_mass(x, y, mass) else {
             return Extent { above_snr, ..Extent::default() };
         };
@@ -113,7 +114,7 @@ mod tests {
         let cross = [(5, 5, 6.0), (4, 5, 1.0), (6, 5, 1.0), (5, 4, 1.0), (5, 6, 1.0)];
         let extent = pixels(&cross).extent(3);
         let circle = extent.circle.unwrap();
-        assert_eq!((circle.x, circle.y, extent.above_snr), (5, 5, 7));
+        assert_eq!((circle.x, circle.y, extent.above_snr), (5, 5, Some(7)));
         // Half of the mass lies in the peak pixel, a disc of its area.
         assert!((circle.radius_px - (5.0 / 6.0 / std::f64::consts::PI).sqrt()).abs() < 1e-12);
         let [mass, age, a_v] = extent.means;
@@ -128,7 +129,9 @@ mod tests {
     #[test]
     fn no_pixel_and_no_galaxy_have_no_extent() {
         let none = pixels(&[]).extent(3);
-        assert!(none.circle.is_none() && none.above_snr == 7 && none.means[0].inside.is_none());
+        assert!(
+            none.circle.is_none() && none.above_snr == Some(7) && none.means[0].inside.is_none()
+        );
         assert!(pixels(&[(0, 0, 1.0)]).extent(4).circle.is_none());
     }
 }

@@ -7,9 +7,9 @@ use crate::stages::blocks::{self, Block};
 use crate::stages::calibrate::{mean_snr, snr_positions};
 use crate::stages::draws::Drawer;
 use crate::stages::field::GALAXIES;
+use crate::stages::judge::{Judge, Judged};
 use crate::stages::redshifts::{self, Distributions, Redshifts};
-use crate::stages::refine::Refining;
-use crate::stages::typical::{Limits, Typical};
+use crate::stages::typical::Limits;
 use crate::stages::{Job, Outcome, StageError, compute, fit, model, table, upstream};
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::UInt32Type;
@@ -168,14 +168,14 @@ fn reduce(
     (all, pixels): (&[Block], &Pixels),
 ) -> Result<Outcome, StageError> {
     let mut drawer = Drawer::new(&job.science, &trained.sampler);
-    let mut typical = Typical::new(&job.science, &job.science.simulator()?);
-    let mut refining = Refining::of(job, false)?;
+    let mut judge = Judge::of_galaxies(job, limits)?;
     let mut rows = Vec::with_capacity(galaxies.len());
     for galaxy in galaxies {
         outshine_fault::point(outshine_fault::REDUCING);
-        let looks = (&mut typical, limits, refining.as_mut());
-        let mut row = row(job, &mut drawer, looks, galaxy, unknown, all)?;
-        row.extent = pixels.extent(galaxy.galaxy_id);
+        let mut row = row(job, &mut drawer, &mut judge, galaxy, unknown, all)?;
+        if !galaxy.failed {
+            row.extent = pixels.extent(galaxy.galaxy_id);
+        }
         rows.push(row);
     }
     let columns = columns(job, trained, galaxies, &unknown.redshifts, &rows);
@@ -190,7 +190,7 @@ fn reduce(
 fn row(
     job: &Job,
     drawer: &mut Drawer,
-    (typical, limits, refining): (&mut Typical<'_>, &Limits, Option<&mut Refining<'_>>),
+    judge: &mut Judge<'_>,
     galaxy: &Galaxy,
     unknown: &Unknown<'_>,
     all: &[Block],
@@ -249,7 +249,7 @@ fn row(
     }
     let mut stream =
         Stream::new(campaign.seed, Purpose::IntegratedDraw, galaxy.galaxy_id as u64, 0);
-    let mut one = match (galaxy.redshift, unknown) {
+    let drawn = match (galaxy.redshift, unknown) {
         (Some(redshift), _) => {
             drawer.draw_one(&Object { flux: &flux, err: &err, redshift }, draws, &mut stream)?
         }
@@ -260,28 +260,12 @@ fn row(
             return Err(StageError::Permanent(problem));
         }
     };
-    let refined = match refining {
-        Some(r) if galaxy.redshift.is_some() => {
-            r.refine(drawer, &flux, &err, draws, &mut stream)?
-        }
-        _ => None,
-    };
-    let odd = match refined {
-        Some(refined) => {
-            let odd = refined.is_odd();
-            one = refined.draws;
-            odd
-        }
-        None => {
-            let misfit = typical.misfit(drawer, &flux, &err)?;
-            limits.exceeded(drawer, &flux, &err, misfit)
-        }
-    };
+    let Judged { draws, odd, .. } = judge.judge(drawer, drawn, &flux, &err, &mut stream)?;
     if odd {
         bits |= flags::ATYPICAL;
     }
     for (quantity, parameter) in row.quantities.iter_mut().zip(blocks::parameters()) {
-        let mut values: Vec<f64> = one.of(parameter).iter().map(|&v| f64::from(v)).collect();
+        let mut values: Vec<f64> = draws.of(parameter).iter().map(|&v| f64::from(v)).collect();
         quantity.integrated_rank = quantity.truth.map(|t| rank(&values, t));
         quantity.integrated = Some(Interval::of(&mut values));
     }

@@ -9,8 +9,6 @@ use crate::stages::redshifts::Redshifts;
 use arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array, StringArray, UInt32Array};
 use outshine_catalogue::interval::Interval;
 use outshine_schemas::CODE_VERSION;
-use outshine_schemas::digest::Digest;
-use outshine_schemas::outcome::canonical_json;
 use std::sync::Arc;
 
 /// One quantity of a galaxy.
@@ -56,10 +54,10 @@ pub fn columns(
     let number = |of: &dyn Fn(&Row) -> Option<f64>| -> ArrayRef {
         Arc::new(Float64Array::from_iter(rows.iter().map(of)))
     };
-    let above = galaxies.iter().zip(rows).map(|(g, row)| match g.pixels {
-        0 => 0.0,
-        pixels => f64::from(row.extent.above_snr) / f64::from(pixels),
-    });
+    let above = galaxies
+        .iter()
+        .zip(rows)
+        .map(|(g, row)| Some(f64::from(row.extent.above_snr?) / f64::from(g.pixels)));
     let mut columns: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from_iter_values(galaxies.iter().map(|g| g.galaxy_id))),
         Arc::new(Float64Array::from_iter_values(galaxies.iter().map(|g| g.x))),
@@ -70,7 +68,7 @@ pub fn columns(
         fitted_redshift(galaxies, redshifts, |i| i.p84),
         Arc::new(UInt32Array::from_iter_values(galaxies.iter().map(|g| g.pixels))),
         Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.used))),
-        Arc::new(Float64Array::from_iter_values(above)),
+        Arc::new(Float64Array::from_iter(above)),
         Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.bands))),
         number(&|row| row.mean_snr),
     ];
@@ -99,21 +97,12 @@ pub fn columns(
         columns.push(number(&|row| row.extent.means[i].outside));
     }
     columns.push(Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.flags))));
-    let (model, input) = (trained.digest.as_str(), input(job));
+    let (model, input) = (trained.digest.as_str(), job.campaign.input());
     let input = input.as_str();
     columns.push(Arc::new(StringArray::from_iter_values(rows.iter().map(|_| model))));
     columns.push(Arc::new(StringArray::from_iter_values(rows.iter().map(|_| input))));
     columns.push(Arc::new(StringArray::from_iter_values(rows.iter().map(|_| CODE_VERSION))));
     columns
-}
-
-/// The digest of the table of pixels, or of the settings of the mock.
-fn input(job: &Job) -> Digest {
-    let mock = || {
-        let settings = job.campaign.campaign.field.mock.clone().unwrap_or_default();
-        Digest::of(canonical_json(&settings.into()).as_bytes())
-    };
-    job.campaign.pixels.clone().unwrap_or_else(mock)
 }
 
 /// A quantile of the redshifts of the galaxies where none is known.

@@ -133,6 +133,15 @@ impl Mapper {
         self.reported.contains(&pixels::T50)
     }
 
+    /// The panel of a galaxy alone, as SVG.
+    ///
+    /// # Errors
+    /// As [`Mapper::make`].
+    pub fn panel_svg(&self, galaxy: &Galaxy, pixels: &Pixels) -> Result<String, MapsError> {
+        let frame = Frame::around(&pixels.x, &pixels.y)?;
+        Ok(self.panel(galaxy, pixels, &frame, &self.scales(galaxy))?.svg)
+    }
+
     fn scales(&self, galaxy: &Galaxy) -> Scales {
         let pixel_arcsec = self.image.scale_arcsec();
         let redshift = galaxy.redshift.map(|(z, _)| z).filter(|z| *z > 0.0 && z.is_finite());

@@ -13,7 +13,7 @@
 
 use super::{Model, PixelError};
 use crate::stages::Refiner;
-use crate::stages::refine::TABLE_ERROR;
+use crate::stages::refine::{GUESSES, TABLE_ERROR};
 use outshine_kernels::quantile;
 use outshine_kernels::random::{Purpose, Stream};
 use outshine_npe::diagnostics::Replicated;
@@ -23,8 +23,6 @@ use outshine_sps::{FixedRedshift, Parameters};
 const PERCENTILES: [f64; 5] = [0.025, 0.16, 0.5, 0.84, 0.975];
 /// Most redshifts at which the exact posterior is sampled.
 const REDSHIFTS: usize = 10;
-/// Draws that serve as guesses at a redshift.
-const GUESSES: usize = 64;
 
 /// What the draws of a pixel predict.
 pub struct Prediction {
@@ -102,7 +100,8 @@ fn exact(model: &Model<'_>) -> Result<Vec<Parameters>, PixelError> {
     let groups = ends.len().min(REDSHIFTS);
     let mut populations = Vec::with_capacity(n);
     for group in 0..groups {
-        let number = group * ends.len() / groups;
+        // The middle of its share: redshifts rise.
+        let number = (2 * group + 1) * ends.len() / (2 * groups);
         let from = ends[number];
         let to = ends.get(number + 1).copied().unwrap_or(n);
         let count = GUESSES.min(to - from);

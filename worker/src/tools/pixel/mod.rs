@@ -20,6 +20,7 @@ use outshine_figures::canvas::Figure;
 use outshine_figures::corner::{self, Corner, Posterior};
 use outshine_figures::history;
 use outshine_figures::predictive::{self, Check};
+use outshine_kernels::quantile;
 use outshine_sps::{Parameters, SfhFamily, cosmology};
 
 /// Why a pixel has no figures.
@@ -94,6 +95,13 @@ impl Model<'_> {
     /// How many draws there are.
     fn count(&self) -> usize {
         self.pixel.draws.of("a_v").len()
+    }
+
+    /// The redshift, or the median of those of the draws.
+    fn median_redshift(&self) -> f64 {
+        let mut all = self.pixel.redshift.clone();
+        quantile::sort(&mut all);
+        quantile::of_sorted(&all, 0.5)
     }
 
     /// The redshift of draw `k`.
@@ -216,7 +224,7 @@ fn title(own: &Model<'_>) -> String {
     let pixel = own.pixel;
     let redshift = match pixel.known_redshift {
         true => format!("z = {:.3}", own.redshift(0)),
-        false => "redshift fitted".to_owned(),
+        false => format!("median z = {:.2}", own.median_redshift()),
     };
     let (galaxy, x, y) = (pixel.spot.galaxy_id, pixel.spot.x, pixel.spot.y);
     format!("Galaxy {galaxy}, pixel ({x}, {y}), {redshift}, S/N = {:.1}", pixel.mean_snr)
@@ -286,12 +294,13 @@ fn history(
             truth: h.truth.as_deref(),
         })
         .collect();
-    let age_gyr = cosmology::age_gyr(own.redshift(0));
+    let age_gyr = cosmology::age_gyr(own.median_redshift());
+    let at = if own.pixel.known_redshift { "" } else { " at the median redshift" };
     let approximate = match models.iter().all(|m| m.is_tau()) {
         true => "",
         false => "\nDirichlet: through t_{25%}, t_{50%}, t_{75%} and the rate, approximate",
     };
-    let note = format!("age of the universe {age_gyr:.2} Gyr{approximate}");
+    let note = format!("age of the universe {age_gyr:.2} Gyr{at}{approximate}");
     Ok(history::draw(title, &note, &histories)?)
 }
 

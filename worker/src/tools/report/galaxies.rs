@@ -114,6 +114,7 @@ impl Galaxies {
             let [p16, p50, p84] = columns.each_ref().map(|c| at(c, row));
             Some(Interval { p16: p16?, p50: p50?, p84: p84? })
         };
+        let above = f("fraction_above_snr")?;
         let masses = |row: usize| Masses {
             galaxy_id: id.value(row),
             redshift: at(&known, row).or(at(&fitted, row)),
@@ -123,7 +124,9 @@ impl Galaxies {
         };
         Ok(Self {
             masses: (0..table.rows()).map(masses).collect(),
-            fraction_above_snr: f("fraction_above_snr")?.values().to_vec(),
+            fraction_above_snr: (0..table.rows())
+                .map(|row| at(&above, row).unwrap_or(f64::NAN))
+                .collect(),
             flags: table.values::<UInt32Type>("flags")?,
         })
     }
