@@ -3,11 +3,11 @@
 
 use anyhow::{Context, ensure};
 use outshine_tests::bench::Bench;
-use outshine_tests::campaigns::TINY;
+use outshine_tests::campaigns::{TINY, differences};
 use outshine_tests::processes::files;
 use outshine_tests::servers::postgres::Postgres;
 use outshine_tests::servers::{ServerError, or_skip, python};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 /// Some galaxies of [`TINY`] have no pixel this bright, and so no mass.
@@ -88,7 +88,15 @@ fn exports_are_the_same_bytes_again_and_only_what_is_asked_for() -> anyhow::Resu
 
     // Over an old export: what was there of another campaign is gone.
     std::fs::create_dir_all(bench.path("two/summaries/galaxy_id=99"))?;
-    std::fs::write(bench.path("two/summaries/galaxy_id=99/part.parquet"), "old")?;
+    for old in [
+        "summaries/galaxy_id=99/part.parquet",
+        "samples/blocks-0000099.parquet",
+        "field/truth-00099.parquet",
+        "model/calibration-redshift.parquet",
+        "model/old.parquet",
+    ] {
+        std::fs::write(bench.path("two").join(old), "old")?;
+    }
     bench.ok(EXPORT, &["--to", &two])?;
     assert_eq!(first, files(Path::new(&two))?);
 
@@ -97,6 +105,11 @@ fn exports_are_the_same_bytes_again_and_only_what_is_asked_for() -> anyhow::Resu
     let names: Vec<String> = files(Path::new(&some))?.into_keys().collect();
     let catalogues: Vec<&String> = names.iter().filter(|name| name.starts_with("cat")).collect();
     assert_eq!(catalogues, ["catalogue.csv", "catalogue.csv-metadata.json", "catalogue.vot"]);
+    // Narrower than what is there.
+    bench.ok(EXPORT, &["--to", &some, "--format", "fits"])?;
+    let names: Vec<String> = files(Path::new(&some))?.into_keys().collect();
+    let catalogues: Vec<&String> = names.iter().filter(|name| name.starts_with("cat")).collect();
+    assert_eq!(catalogues, ["catalogue.fits"]);
     let error = bench.error(EXPORT, &["--to", &some, "--format", "word"])?;
     assert!(error.contains("`word`") && error.contains("votable"), "{error}");
 
@@ -109,6 +122,46 @@ fn exports_are_the_same_bytes_again_and_only_what_is_asked_for() -> anyhow::Resu
     // Of a campaign that has not begun there is nothing.
     let error = bench.error(EXPORT, &["--to", &some, "--set", "seed=8"])?;
     assert!(error.contains("is not in the store") && error.contains("run it first"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn an_export_leaves_nothing_of_an_older_campaign() -> anyhow::Result<()> {
+    let bench = Bench::new(TINY)?;
+    let out = bench.text("out");
+    bench.ok("run", &["--export", &out])?;
+    let mock = files(Path::new(&out))?;
+    let of = |part: &str| -> Vec<&String> { mock.keys().filter(|n| n.contains(part)).collect() };
+    for part in ["validation", "field/truth", "samples/", "summaries/"] {
+        assert!(!of(part).is_empty(), "{part}: {:?}", mock.keys());
+    }
+
+    // One that ends before pixels are fitted takes nothing of theirs away.
+    bench.ok("run", &["--set", "seed=8", "--until", "calibrate", "--export", &out])?;
+    let changed = differences(&mock, &files(Path::new(&out))?);
+    let weights = "model/model.safetensors".to_owned();
+    assert!(changed.contains(&weights), "{changed:?}");
+    let made = |name: &String| name.starts_with("model/") || name.starts_with("field/");
+    assert!(changed.iter().all(made), "{changed:?}");
+
+    // One on pixels of its own, without truth and without draws.
+    let (start, end) = TINY.split_once("[field.mock]").context("a mock")?;
+    let (_, end) = end.split_once("[simulate]").context("simulations")?;
+    let pixels = bench.path("pixels.parquet");
+    std::fs::write(&pixels, &mock["field/field-00000.parquet"])?;
+    let own = format!("{start}[field]\npixels = \"pixels.parquet\"\n[simulate]{end}");
+    std::fs::write(
+        bench.path("campaign.toml"),
+        own.replace("draws = 40", "draws = 40\nkeep = \"none\""),
+    )?;
+    bench.ok("run", &["--export", &out])?;
+    let fresh = bench.text("fresh");
+    bench.ok(EXPORT, &["--to", &fresh])?;
+    let own = files(Path::new(&out))?;
+    assert_eq!(differences(&own, &files(Path::new(&fresh))?), Vec::<String>::new());
+    for part in ["validation", "truth", "samples/"] {
+        assert!(!own.keys().any(|name| name.contains(part)), "{part}: {:?}", own.keys());
+    }
     Ok(())
 }
 

@@ -4,17 +4,20 @@ use super::folder::Folder;
 use crate::stage_graph::StageGraph;
 use anyhow::Context;
 use bytes::Bytes;
-use outshine_formats::{Format, Table, csv, csv_description, fits, votable};
+use outshine_formats::{
+    Format, PARQUET_CONTENT, PARQUET_VERSION, Table, csv, csv_description, fits, votable,
+};
 use outshine_schemas::tables::{self, CATALOGUE};
 use outshine_schemas::task::Stage;
-use outshine_store::{Store, parquet};
+use outshine_store::{Store, commit, parquet};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The catalogue as the campaign makes it.
 pub const FILE: &str = "catalogue.parquet";
 
-/// Writes the catalogue; returns how many files it took.
+/// Writes the catalogue, and removes what an older export left of it in other
+/// formats; returns how many files it took.
 pub async fn write(
     store: &Store,
     graph: &StageGraph,
@@ -24,22 +27,33 @@ pub async fn write(
     let Some(bytes) = read(store, graph).await? else { return Ok(0) };
     let table = as_table(bytes.clone())?;
     let mut count = 0;
-    for &format in formats {
+    for format in Format::ALL {
         let name = format!("{}.{}", CATALOGUE.0, format.extension());
-        count += 1;
-        match format {
-            Format::Parquet => folder.put(&name, &bytes)?,
-            Format::Fits => folder.put(&name, &fits(&table)?)?,
-            Format::Votable => folder.put(&name, &votable(&table)?)?,
-            Format::Csv => {
-                folder.put(&name, &csv(&table)?)?;
-                let description = format!("{name}-metadata.json");
-                folder.put(&description, &csv_description(&table, &name)?)?;
-                count += 1;
-            }
+        let files: Vec<(String, Bytes)> = match format {
+            _ if !formats.contains(&format) => Vec::new(),
+            Format::Parquet => vec![(name.clone(), bytes.clone())],
+            Format::Fits => vec![(name.clone(), fits(&table)?.into())],
+            Format::Votable => vec![(name.clone(), votable(&table)?.into())],
+            Format::Csv => vec![
+                (name.clone(), csv(&table)?.into()),
+                (description(&name), csv_description(&table, &name)?.into()),
+            ],
+        };
+        if files.is_empty() {
+            folder.remove(&name)?;
+            folder.remove(&description(&name))?;
+        }
+        count += files.len();
+        for (name, bytes) in files {
+            folder.put(&name, &bytes)?;
         }
     }
     Ok(count)
+}
+
+/// What describes the file `name`, where its format cannot.
+fn description(name: &str) -> String {
+    format!("{name}-metadata.json")
 }
 
 /// The catalogue of a campaign whose stage `catalogue` is complete.
@@ -52,9 +66,9 @@ pub async fn table(store: &Store, graph: &StageGraph) -> anyhow::Result<Table> {
 }
 
 async fn read(store: &Store, graph: &StageGraph) -> anyhow::Result<Option<Bytes>> {
-    let commit = graph.commits(Stage::Catalogue).first();
-    let Some(record) = commit.and_then(|commit| commit.file(FILE)) else { return Ok(None) };
-    Ok(Some(store.get_verified(&record.path, &record.sha256, record.bytes).await?))
+    let made = graph.commits(Stage::Catalogue).first();
+    let Some(record) = made.and_then(|made| made.file(FILE)) else { return Ok(None) };
+    Ok(Some(commit::read_file(store, record).await?))
 }
 
 fn as_table(bytes: Bytes) -> anyhow::Result<Table> {
@@ -83,8 +97,7 @@ pub fn with_schema(
 /// What a file's metadata say of where it comes from, without what they say of
 /// its columns.
 pub fn provenance(metadata: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let of_columns =
-        |key: &str| key == tables::UNITS_KEY || key.starts_with("IVOA.VOTable-Parquet.");
-    let own = metadata.iter().filter(|(key, _)| !of_columns(key));
+    let of_columns = [tables::UNITS_KEY, PARQUET_VERSION, PARQUET_CONTENT];
+    let own = metadata.iter().filter(|(key, _)| !of_columns.contains(&key.as_str()));
     own.map(|(key, value)| (key.clone(), value.clone())).collect()
 }

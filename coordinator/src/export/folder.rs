@@ -2,6 +2,8 @@
 //! written beside their place, then moved there.
 
 use anyhow::Context;
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// What a name has while it is written.
@@ -30,7 +32,12 @@ impl Folder {
             std::fs::create_dir_all(parent).with_context(|| cannot("be made", parent))?;
         }
         let partial = self.0.join(format!("{name}{PARTIAL}"));
-        std::fs::write(&partial, bytes).with_context(|| cannot("be written", &partial))?;
+        // On the disk first: a name that outlives a power cut would else be of a file cut short.
+        let written = File::create(&partial).and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        });
+        written.with_context(|| cannot("be written", &partial))?;
         std::fs::rename(&partial, &path).with_context(|| cannot("be written", &path))
     }
 
@@ -53,12 +60,29 @@ impl Folder {
         remove(&path)?;
         std::fs::rename(&begun.0, &path).with_context(|| cannot("be written", &path))
     }
+
+    /// Removes a file or a folder, if it is there.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn remove(&self, name: &str) -> anyhow::Result<()> {
+        let path = self.0.join(name);
+        if path.is_dir() {
+            return remove(&path);
+        }
+        gone(std::fs::remove_file(&path), &path)
+    }
 }
 
 fn remove(folder: &Path) -> anyhow::Result<()> {
-    match std::fs::remove_dir_all(folder) {
+    gone(std::fs::remove_dir_all(folder), folder)
+}
+
+/// What was not there is gone as well.
+fn gone(removed: std::io::Result<()>, path: &Path) -> anyhow::Result<()> {
+    match removed {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| cannot("be removed", folder))
+            Err(error).with_context(|| cannot("be removed", path))
         }
         _ => Ok(()),
     }
@@ -89,6 +113,11 @@ mod tests {
         let names: Vec<_> = std::fs::read_dir(root.join("parts")).unwrap().flatten().collect();
         assert_eq!(names.len(), 1);
         assert!(root.join("parts/new").exists() && !root.join("parts.partial").exists());
+        for name in ["parts/new", "parts", "parts"] {
+            folder.remove(name).unwrap();
+            assert!(!root.join(name).exists());
+        }
+        folder.put("parts/new", b"3").unwrap();
         let error = folder.put("parts/new/below", b"4").unwrap_err().to_string();
         assert!(error.contains("parts/new") && error.contains("name a folder"), "{error}");
         std::fs::remove_dir_all(root).unwrap();

@@ -15,8 +15,15 @@ use crate::stage_graph::StageGraph;
 use outshine_formats::Format;
 use outshine_schemas::outcome::{CommitRecord, FileRecord};
 use outshine_schemas::task::Stage;
-use outshine_store::Store;
+use outshine_store::{Store, commit};
 use std::path::Path;
+
+const VALIDATION: &str = "validation.parquet";
+
+/// Folders of products that are copied, and the stage that decides what is in
+/// them once it is complete.
+const FOLDERS: [(&str, Stage); 3] =
+    [("field", Stage::Field), ("model", Stage::Train), ("samples", Stage::Fit)];
 
 /// Every product as a task made it: its name, and where it lies in the store.
 #[must_use]
@@ -28,7 +35,7 @@ pub fn products(graph: &StageGraph) -> Vec<(String, FileRecord)> {
         }
     };
     for commit in graph.commits(Stage::Catalogue) {
-        for file in [catalogue::FILE, "validation.parquet"] {
+        for file in [catalogue::FILE, VALIDATION] {
             add(file.to_owned(), commit, file);
         }
     }
@@ -57,7 +64,8 @@ pub fn products(graph: &StageGraph) -> Vec<(String, FileRecord)> {
 }
 
 /// Writes every product to `folder`, the catalogue in `formats`; returns how many
-/// files were written.
+/// files were written. What an older export left there of the stages that are
+/// complete is replaced, also by nothing; what later stages make stays.
 ///
 /// # Errors
 /// A damaged or missing object, or a folder that cannot be written.
@@ -70,11 +78,41 @@ pub async fn export(
     let folder = Folder::make(folder)?;
     let mut count = catalogue::write(store, graph, &folder, formats).await?;
     count += summaries::write(store, graph, &folder).await?;
-    let elsewhere = |name: &str| name == catalogue::FILE || name.starts_with("summaries/");
-    for (name, record) in products(graph).iter().filter(|(name, _)| !elsewhere(name)) {
-        let bytes = store.get_verified(&record.path, &record.sha256, record.bytes).await?;
-        folder.put(name, &bytes)?;
+    let products = products(graph);
+    for (name, _) in FOLDERS.iter().filter(|(_, stage)| graph.ended(*stage).is_some()) {
+        let prefix = format!("{name}/");
+        let within = products
+            .iter()
+            .filter_map(|(path, record)| Some((path.strip_prefix(&prefix)?, record)));
+        count += copy(store, &folder, name, within).await?;
+    }
+    match products.iter().find(|(name, _)| name == VALIDATION) {
+        Some((name, record)) => {
+            folder.put(name, &commit::read_file(store, record).await?)?;
+            count += 1;
+        }
+        None if graph.ended(Stage::Catalogue).is_some() => folder.remove(VALIDATION)?,
+        None => {}
+    }
+    Ok(count)
+}
+
+/// Makes the folder `name` of `folder` one of these files alone; returns how many.
+async fn copy<'a>(
+    store: &Store,
+    folder: &Folder,
+    name: &str,
+    files: impl Iterator<Item = (&'a str, &'a FileRecord)>,
+) -> anyhow::Result<usize> {
+    let begun = folder.begin(name)?;
+    let mut count = 0;
+    for (file, record) in files {
+        begun.put(file, &commit::read_file(store, record).await?)?;
         count += 1;
+    }
+    folder.finish(name, begun)?;
+    if count == 0 {
+        folder.remove(name)?;
     }
     Ok(count)
 }
