@@ -5,11 +5,11 @@ use anyhow::{Context, ensure};
 use arrow::array::{ArrayRef, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch};
 use outshine_store::parquet;
 use outshine_tests::bench::Bench;
-use outshine_tests::processes::files;
+use outshine_tests::processes::{files, outshine_ok};
 use outshine_tests::reference;
 use outshine_tests::servers::{or_skip, python};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -154,8 +154,7 @@ fn what_cannot_be_mapped_is_said_before_anything_is_written() -> anyhow::Result<
     let mut bytes = store[name].to_vec();
     bytes[100] ^= 1;
     std::fs::write(bench.path("store").join(name), bytes)?;
-    let arguments = bench.arguments("maps", &["--to", &bench.text("rest")]);
-    let output = outshine(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), &[])?;
+    let output = bench.output("maps", &["--to", &bench.text("rest")])?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(error.contains("1 of 3 galaxies have no maps"), "{error}");
@@ -242,8 +241,7 @@ fn odd_galaxies_get_maps_or_a_reason_and_the_rest_goes_on() -> anyhow::Result<()
 
     // Signs that shells, paths and FITS have their own ideas of.
     let odd = "a [1] (x)+!'\u{e9}\u{2299}";
-    let arguments = bench.arguments("maps", &["--to", &bench.text(odd)]);
-    let output = outshine(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), &[])?;
+    let output = bench.output("maps", &["--to", &bench.text(odd)])?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(!output.status.success() && error.contains("1 of 4 galaxies have no maps"), "{error}");

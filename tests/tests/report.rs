@@ -6,13 +6,13 @@ use async_trait::async_trait;
 use outshine_schemas::task::Stage;
 use outshine_tests::bench::Bench;
 use outshine_tests::campaigns::{TINY, run_with, tiny};
-use outshine_tests::processes::{files, outshine_error, outshine_ok};
+use outshine_tests::processes::files;
 use outshine_tests::reference;
 use outshine_tests::servers::browser::{self, Visit};
 use outshine_tests::servers::{or_skip, python};
 use outshine_worker::runtime::{Assignment, Kernel};
 use outshine_worker::stages::{Outcome, StageError, Stages};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
