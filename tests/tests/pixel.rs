@@ -292,10 +292,7 @@ fn another_campaign_and_another_sampler_are_laid_over_and_bad_input_is_named() -
     for folder in ["out", "free"] {
         let corner = bench.path(folder).join("galaxy-2-4-4/corner.svg");
         let corner = std::fs::read_to_string(corner)?;
-        ensure!(
-            corner.contains("median z = ") && corner.contains(">\nredshift\n<"),
-            "{folder}"
-        );
+        ensure!(corner.contains("median z = ") && corner.contains(">\nredshift\n<"), "{folder}");
     }
 
     refused(&bench, &["--galaxy", "7", "--brightest"], "--galaxy 7: not among the 2 galaxies")?;
