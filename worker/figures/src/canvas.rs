@@ -5,6 +5,7 @@
 //! pixels: they are not smoothed, in neither format.
 
 use crate::FigureError;
+use crate::colours::INK;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use plotters::coord::Shift;
@@ -27,8 +28,6 @@ const UNITS_PER_INCH: f64 = 330.0;
 const FAMILIES: &str = "DejaVu Sans, Verdana, sans-serif";
 /// plotters writes sizes over this as the size of the em.
 const EM: f64 = 1.24;
-/// Nearly black: for lines and words.
-pub const INK: RGBColor = RGBColor(20, 20, 20);
 
 static FONTS: LazyLock<Arc<usvg::fontdb::Database>> = LazyLock::new(|| {
     let mut fonts = usvg::fontdb::Database::new();

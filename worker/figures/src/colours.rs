@@ -1,7 +1,38 @@
-//! Colour maps: perceptually uniform, readable with any colour vision and in
-//! print.
+//! The colours of all figures, distinct with any colour vision and in print; and
+//! colour maps, perceptually uniform.
 
+use plotters::style::RGBColor;
 use std::sync::LazyLock;
+
+/// Nearly black: for lines and words.
+pub const INK: RGBColor = RGBColor(20, 20, 20);
+/// Paper.
+pub const WHITE: RGBColor = RGBColor(255, 255, 255);
+/// Bands, marks and what is not observed.
+pub const GREY: RGBColor = RGBColor(120, 120, 120);
+/// Lines to compare with.
+pub const GUIDE: RGBColor = RGBColor(90, 90, 90);
+/// Colours of curves, distinct with any colour vision (Okabe & Ito 2008).
+pub const SERIES: [RGBColor; 7] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(86, 180, 233),
+    RGBColor(230, 159, 0),
+    RGBColor(0, 0, 0),
+];
+/// Names of the bands shown as red, green and blue: dark enough for white paper,
+/// and told apart by lightness too.
+pub const CHANNELS: [RGBColor; 3] =
+    [RGBColor(190, 30, 30), RGBColor(20, 130, 60), RGBColor(40, 70, 200)];
+
+/// A pale tint of a colour.
+#[must_use]
+pub fn pale(colour: RGBColor) -> RGBColor {
+    let tint = |c: u8| (0.3 * f64::from(c) + 0.7 * 255.0).round() as u8;
+    RGBColor(tint(colour.0), tint(colour.1), tint(colour.2))
+}
 
 /// Colours of a map.
 const STEPS: usize = 256;

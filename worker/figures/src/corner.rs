@@ -2,12 +2,11 @@
 //! those of every pair below it; several posteriors on top of each other.
 
 use crate::FigureError;
-use crate::axes::{COLOURS, Chart, GREY, Scale, dashed};
-use crate::canvas::{
-    self, Anchor, Area, Canvas, Figure, INK, Root, fill, line, outline, text_style, write,
-};
+use crate::axes::{Axes, Dash, Marks, Pen, Side, name, stroke};
+use crate::canvas::{Anchor, Area, Canvas, Figure, Root, outline, text_style, write};
+use crate::colours::{GREY, INK, SERIES};
 use crate::contour::{Density, NODES};
-use crate::scale::label;
+use crate::scale::{Scale, label};
 use outshine_kernels::{quantile, scalar};
 
 /// Side of a cell, and the gap between two.
@@ -27,8 +26,13 @@ const BINS: usize = 30;
 /// Shares of the draws that contours enclose: those within one and two standard
 /// deviations of a normal distribution.
 pub const SHARES: [f64; 2] = [0.393, 0.865];
-/// Dashes of contours and curves of the second and third posterior.
-const DASHES: [f64; 3] = [0.0, 14.0, 5.0];
+/// How dark the first posterior is filled.
+const FILLED: f64 = 0.2;
+
+/// What posterior `k` is drawn with.
+fn pen(k: usize, width: u32) -> Pen {
+    Pen { colour: SERIES[k], dash: Dash::ALL[k], width }
+}
 
 /// A posterior: draws of the parameters.
 #[derive(Clone, Debug)]
@@ -83,46 +87,33 @@ impl Corner<'_> {
         (low - room, high + room)
     }
 
-    fn marginal(&self, root: &Root<'_>, chart: &Chart, p: usize) -> Result<(), FigureError> {
-        let (low, high) = (chart.x.low, chart.x.high);
-        let width = (high - low) / BINS as f64;
+    fn marginal(&self, root: &Root<'_>, axes: &Axes, p: usize) -> Result<(), FigureError> {
+        let Scale { low, high, .. } = axes.x;
         for (k, posterior) in self.posteriors.iter().enumerate() {
             let Some(draws) = &posterior.draws[p] else { continue };
-            let mut counts = [0.0f64; BINS];
-            for draw in draws {
-                let bin = (draw - low) / width;
-                if bin >= 0.0 && bin < BINS as f64 {
-                    counts[bin as usize] += 1.0;
+            let mut heights = [0.0f64; BINS];
+            for place in draws.iter().map(|&draw| axes.x.place(draw) * BINS as f64) {
+                if place >= 0.0 && place < BINS as f64 {
+                    heights[place as usize] += 1.0;
                 }
             }
-            let most = counts.iter().copied().fold(1.0, f64::max);
-            let mut steps = vec![chart.at(low, 0.0)];
-            for (i, count) in counts.iter().enumerate() {
-                let height = count / most;
-                steps.push(chart.at(low + i as f64 * width, height));
-                steps.push(chart.at(low + (i + 1) as f64 * width, height));
-            }
-            steps.push(chart.at(high, 0.0));
+            let most = heights.iter().copied().fold(1.0, f64::max);
+            let steps = axes.steps(&heights.map(|count| count / most)).into_iter();
+            let steps: Vec<_> =
+                [(low, 0.0)].into_iter().chain(steps).chain([(high, 0.0)]).collect();
             if k == 0 {
-                fill(root, &steps, COLOURS[0], 0.2)?;
-                line(root, &steps, COLOURS[0], 3)?;
+                axes.fill(root, steps.iter().copied(), SERIES[0], FILLED)?;
                 for value in interval(draws) {
-                    dashed(
-                        root,
-                        &[chart.at(value, 0.0), chart.at(value, 1.1)],
-                        8.0,
-                        COLOURS[0],
-                        2,
-                    )?;
+                    let pen = Pen { dash: Dash::Dashed, ..pen(0, 2) };
+                    axes.curve(root, [(value, 0.0), (value, 1.1)], pen)?;
                 }
-            } else {
-                line(root, &steps, COLOURS[k], 4)?;
             }
+            axes.curve(root, steps, Pen::solid(SERIES[k], if k == 0 { 3 } else { 4 }))?;
         }
-        if let Some(truth) = self.truth[p] {
-            line(root, &[chart.at(truth, 0.0), chart.at(truth, 1.15)], INK, 3)?;
+        match self.truth[p] {
+            Some(truth) => axes.curve(root, [(truth, 0.0), (truth, 1.15)], Pen::solid(INK, 3)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The median and 68 % interval of each posterior, above the cell.
@@ -140,63 +131,53 @@ impl Corner<'_> {
                 label(middle - low, step)
             );
             let at = (area.left + area.width / 2, area.top - ROW / 2 - 10 - line as i32 * ROW);
-            write(root, &text, at, &text_style(SMALL, COLOURS[k], Anchor::Middle))?;
+            write(root, &text, at, &text_style(SMALL, SERIES[k], Anchor::Middle))?;
         }
         Ok(())
     }
 
-    fn pair(&self, root: &Root<'_>, chart: &Chart, p: usize, q: usize) -> Result<(), FigureError> {
-        let place = |scale: &Scale, draws: &[f64]| -> Vec<f64> {
-            draws.iter().map(|v| (v - scale.low) / (scale.high - scale.low)).collect()
+    fn pair(&self, root: &Root<'_>, axes: &Axes, p: usize, q: usize) -> Result<(), FigureError> {
+        let places = |scale: &Scale, draws: &[f64]| -> Vec<f64> {
+            draws.iter().map(|&v| scale.place(v)).collect()
         };
+        let nodes = Scale::linear(0.0, (NODES - 1) as f64);
+        let on_nodes = Axes { area: axes.area, x: nodes, y: nodes };
         for (k, posterior) in self.posteriors.iter().enumerate() {
             let (Some(x), Some(y)) = (&posterior.draws[p], &posterior.draws[q]) else { continue };
-            let density = Density::of(&place(&chart.x, x), &place(&chart.y, y));
+            let density = Density::of(&places(&axes.x, x), &places(&axes.y, y));
             let Some(density) = density else { continue };
-            for (outer, share) in SHARES.into_iter().enumerate() {
+            for (share, width) in SHARES.into_iter().zip([4, 2]) {
                 for curve in density.curves(density.level(share)) {
-                    let step = f64::from(chart.area.width) / (NODES - 1) as f64;
-                    let on = |v: f64| (v * step).round() as i32;
-                    let points: Vec<(i32, i32)> = curve
-                        .iter()
-                        .map(|&(x, y)| (chart.area.left + on(x), chart.area.bottom() - on(y)))
-                        .collect();
-                    let width = if outer == 0 { 4 } else { 2 };
                     if k == 0 {
-                        fill(root, &points, COLOURS[0], 0.2)?;
-                        line(root, &points, COLOURS[0], width)?;
-                    } else {
-                        dashed(root, &points, DASHES[k.min(2)], COLOURS[k], width)?;
+                        on_nodes.fill(root, curve.iter().copied(), SERIES[0], FILLED)?;
                     }
+                    on_nodes.curve(root, curve, pen(k, width))?;
                 }
             }
         }
         if let Some(x) = self.truth[p] {
-            line(root, &[chart.at(x, chart.y.low), chart.at(x, chart.y.high)], INK, 2)?;
+            axes.curve(root, [(x, axes.y.low), (x, axes.y.high)], Pen::solid(INK, 2))?;
         }
         if let Some(y) = self.truth[q] {
-            line(root, &[chart.at(chart.x.low, y), chart.at(chart.x.high, y)], INK, 2)?;
+            axes.curve(root, [(axes.x.low, y), (axes.x.high, y)], Pen::solid(INK, 2))?;
         }
         Ok(())
     }
 
     fn legend(&self, root: &Root<'_>, right: i32, top: i32) -> Result<(), FigureError> {
         let mut y = top;
-        let mut entry = |text: &str, colour, k: usize| -> Result<(), FigureError> {
-            let sample = [(right - 110, y), (right, y)];
-            match DASHES.get(k) {
-                Some(dash) if *dash > 0.0 => dashed(root, &sample, *dash, colour, 4)?,
-                _ => line(root, &sample, colour, 4)?,
-            }
+        let mut entry = |text: &str, pen: Pen| -> Result<(), FigureError> {
+            let at = |x: i32| (f64::from(x), f64::from(y));
+            stroke(root, &[at(right - 110), at(right)], pen)?;
             write(root, text, (right - 130, y), &text_style(LABEL, INK, Anchor::Right))?;
             y += 50;
             Ok(())
         };
         for (k, posterior) in self.posteriors.iter().enumerate() {
-            entry(posterior.name, COLOURS[k], k)?;
+            entry(posterior.name, pen(k, 4))?;
         }
         if self.truth.iter().any(Option::is_some) {
-            entry("truth", INK, DASHES.len())?;
+            entry("truth", Pen::solid(INK, 4))?;
         }
         let style = text_style(SMALL, GREY, Anchor::Right);
         write(root, "contours hold 39 and 86 % of the draws", (right, y), &style)?;
@@ -213,7 +194,7 @@ impl Corner<'_> {
 /// With more posteriors than three.
 pub fn draw(corner: &Corner<'_>) -> Result<Figure, FigureError> {
     let n = corner.labels.len() as i32;
-    assert!(corner.posteriors.len() <= COLOURS.len(), "at most three posteriors");
+    assert!(corner.posteriors.len() <= Dash::ALL.len(), "at most three posteriors");
     if n == 0 || corner.posteriors.is_empty() {
         return Err(FigureError::Empty);
     }
@@ -237,23 +218,24 @@ pub fn draw(corner: &Corner<'_>) -> Result<Figure, FigureError> {
                     height: CELL,
                 };
                 let y = if p == q { Scale::linear(0.0, 1.15) } else { scale(q) };
-                let chart = Chart { area, x: scale(p), y };
+                let axes = Axes { area, x: scale(p), y };
+                let is_last = q + 1 == corner.labels.len();
                 if p == q {
-                    corner.marginal(root, &chart, p)?;
+                    corner.marginal(root, &axes, p)?;
                     corner.numbers(root, &area, p)?;
                 } else {
-                    corner.pair(root, &chart, p, q)?;
-                    chart.left(root, (5, SMALL), p == 0, 0.06)?;
+                    corner.pair(root, &axes, p, q)?;
+                    let marks = Marks::inward(5, SMALL);
+                    axes.left(root, &Marks { named: p == 0, clear: 0.06, ..marks })?;
                 }
-                chart.lower(root, (4, SMALL), q + 1 == corner.labels.len(), 0.1)?;
+                let marks = Marks::inward(4, SMALL);
+                axes.lower(root, &Marks { named: is_last, clear: 0.1, ..marks })?;
                 outline(root, &area, INK)?;
-                let (middle, centre) = (area.left + CELL / 2, area.top + CELL / 2);
                 if p == 0 && q > 0 {
-                    canvas::write_upwards(root, corner.labels[q], (50, centre), LABEL)?;
+                    name(root, &area, Side::Left, corner.labels[q], (LABEL, 140))?;
                 }
-                if q + 1 == corner.labels.len() {
-                    let style = text_style(LABEL, INK, Anchor::Middle);
-                    write(root, corner.labels[p], (middle, area.bottom() + 95), &style)?;
+                if is_last {
+                    name(root, &area, Side::Lower, corner.labels[p], (LABEL, 95))?;
                 }
             }
         }

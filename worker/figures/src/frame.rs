@@ -3,9 +3,9 @@
 use crate::FigureError;
 
 /// Most cells on a side of a map.
-pub const MOST_SIDE: u64 = 16_384;
+const MOST_SIDE: u64 = 16_384;
 /// Most cells of a map: about 300 MB for all maps of a galaxy together.
-pub const MOST_CELLS: u64 = 1 << 22;
+const MOST_CELLS: u64 = 1 << 22;
 
 /// A rectangle of pixels. Maps on it are row-major, the lowest row first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,11 +2,11 @@
 //! one or two models.
 
 use crate::FigureError;
-use crate::axes::{COLOURS, Chart, GREY, Scale, dashed};
-use crate::canvas::{
-    self, Anchor, Area, Canvas, Figure, INK, Root, fill, line, outline, text_style, write,
-};
-use plotters::style::{RGBColor, WHITE};
+use crate::axes::{Axes, Dash, Marks, Pen, Side, name, stroke};
+use crate::canvas::{Anchor, Area, Canvas, Figure, Root, fill, outline, text_style, write};
+use crate::colours::{GREY, INK, SERIES, WHITE, pale};
+use crate::scale::Scale;
+use outshine_kernels::quantile;
 
 const WIDTH: i32 = 900;
 const HEIGHT: i32 = 640;
@@ -17,8 +17,19 @@ const BELOW: i32 = 140;
 const LARGE: i32 = 40;
 const LABEL: i32 = 35;
 const SMALL: i32 = 30;
-/// Curves of single draws: pale, below the others.
-const PALE: [RGBColor; 2] = [RGBColor(178, 205, 226), RGBColor(246, 208, 176)];
+/// Histories in a figure, at most.
+const MOST: usize = 2;
+const TRUTH: Pen = Pen { colour: INK, dash: Dash::Dashed, width: 4 };
+
+/// Of medians.
+fn bold(k: usize) -> Pen {
+    Pen::solid(SERIES[k], 6)
+}
+
+/// Of single draws, below the others.
+fn faint(k: usize) -> Pen {
+    Pen::solid(pale(SERIES[k]), 2)
+}
 
 /// The histories of one posterior.
 #[derive(Clone, Debug)]
@@ -41,40 +52,36 @@ fn highest(histories: &[History<'_>]) -> f64 {
     let mut top = 0.0f64;
     for history in histories {
         let mut all: Vec<f64> = history.band[2].iter().copied().filter(|v| v.is_finite()).collect();
-        all.sort_by(f64::total_cmp);
-        if let Some(last) = all.len().checked_sub(1) {
-            top = top.max(all[(0.995 * last as f64) as usize]);
-        }
+        quantile::sort(&mut all);
+        // Not a number without any: never the larger one.
+        top = top.max(quantile::of_sorted(&all, 0.995));
         let truth = history.truth.unwrap_or_default().iter().copied();
         top = truth.filter(|v| v.is_finite()).fold(top, f64::max);
     }
     if top > 0.0 { 1.25 * top } else { 1.0 }
 }
 
-fn panel(
-    root: &Root<'_>,
-    chart: &Chart,
-    k: usize,
-    history: &History<'_>,
-) -> Result<(), FigureError> {
-    let (x, [low, middle, high]) = (history.lookback_gyr, history.band);
+fn panel(root: &Root<'_>, axes: &Axes, k: usize, history: &History<'_>) -> Result<(), FigureError> {
+    let (times, [low, middle, high]) = (history.lookback_gyr, history.band);
+    let curve = |rates: &[f64], pen| {
+        axes.curve(root, times.iter().copied().zip(rates.iter().copied()), pen)
+    };
     for draw in history.draws {
-        chart.curve(root, x, draw, PALE[k], 2)?;
+        curve(draw, faint(k))?;
     }
-    chart.band(root, x, [low, high], COLOURS[k], 0.3)?;
-    chart.curve(root, x, middle, COLOURS[k], 6)?;
+    let edges = times.iter().zip(low).zip(high).map(|((&time, &low), &high)| (time, low, high));
+    axes.band(root, edges, SERIES[k], 0.3)?;
+    curve(middle, bold(k))?;
     if let Some(truth) = history.truth {
-        let points: Vec<(i32, i32)> = x.iter().zip(truth).map(|(&x, &y)| chart.at(x, y)).collect();
-        dashed(root, &points, 16.0, INK, 4)?;
+        curve(truth, TRUTH)?;
     }
-    chart.lower(root, (8, SMALL), true, 0.0)?;
-    chart.left(root, (7, SMALL), true, 0.0)?;
-    outline(root, &chart.area, INK)?;
-    let style = text_style(LABEL, INK, Anchor::Middle);
-    let area = &chart.area;
-    let middle = area.left + area.width / 2;
-    write(root, history.name, (middle, area.top - 36), &style)?;
-    write(root, "lookback time [Gyr]", (middle, area.bottom() + 90), &style)
+    axes.lower(root, &Marks::inward(8, SMALL))?;
+    axes.left(root, &Marks::inward(7, SMALL))?;
+    outline(root, &axes.area, INK)?;
+    name(root, &axes.area, Side::Upper, history.name, (LABEL, 36))?;
+    name(root, &axes.area, Side::Lower, "lookback time [Gyr]", (LABEL, 90))?;
+    let label = "star-formation rate [M_{\u{2299}} yr^{\u{2212}1}]";
+    name(root, &axes.area, Side::Left, label, (LABEL, 145))
 }
 
 /// Draws the histories; `note` may have two lines.
@@ -85,7 +92,7 @@ fn panel(
 /// # Panics
 /// With more than two.
 pub fn draw(title: &str, note: &str, histories: &[History<'_>]) -> Result<Figure, FigureError> {
-    assert!(histories.len() <= PALE.len(), "at most two");
+    assert!(histories.len() <= MOST, "at most two");
     if histories.is_empty() {
         return Err(FigureError::Empty);
     }
@@ -102,10 +109,8 @@ pub fn draw(title: &str, note: &str, histories: &[History<'_>]) -> Result<Figure
             let area =
                 Area { left: k as i32 * step + LEFT, top: TITLE, width: WIDTH, height: HEIGHT };
             let last = history.lookback_gyr.last().copied().unwrap_or(1.0);
-            let chart = Chart { area, x: Scale::linear(0.0, last), y: Scale::linear(0.0, top) };
-            panel(root, &chart, k, history)?;
-            let label = "star-formation rate [M_{\u{2299}} yr^{\u{2212}1}]";
-            canvas::write_upwards(root, label, (area.left - 145, TITLE + HEIGHT / 2), LABEL)?;
+            let axes = Axes { area, x: Scale::linear(0.0, last), y: Scale::linear(0.0, top) };
+            panel(root, &axes, k, history)?;
         }
         legend(root, histories)
     })
@@ -118,21 +123,17 @@ fn legend(root: &Root<'_>, histories: &[History<'_>]) -> Result<(), FigureError>
     let corners = [(left, y - 30), (right + 15, y - 30), (right + 15, bottom), (left, bottom)];
     fill(root, &corners, WHITE, 0.8)?;
     let style = text_style(SMALL, INK, Anchor::Right);
-    let mut entry = |text: &str, colour: RGBColor, width: u32, dash: bool| {
-        let sample = [(right - 90, y), (right, y)];
-        if dash {
-            dashed(root, &sample, 16.0, colour, width)?;
-        } else {
-            line(root, &sample, colour, width)?;
-        }
+    let mut entry = |text: &str, pen: Pen| {
+        let at = |x: i32| (f64::from(x), f64::from(y));
+        stroke(root, &[at(right - 90), at(right)], pen)?;
         write(root, text, (right - 110, y), &style)?;
         y += 44;
         Ok::<(), FigureError>(())
     };
-    entry("median and 68 %", COLOURS[0], 6, false)?;
-    entry("single draws", PALE[0], 2, false)?;
+    entry("median and 68 %", bold(0))?;
+    entry("single draws", faint(0))?;
     if histories.iter().any(|h| h.truth.is_some()) {
-        entry("truth", INK, 4, true)?;
+        entry("truth", TRUTH)?;
     }
     Ok(())
 }

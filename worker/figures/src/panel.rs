@@ -2,14 +2,13 @@
 //! uncertainties below.
 
 use crate::FigureError;
+use crate::axes::{Marks, Side, marks, name};
 use crate::canvas::{
-    self, Anchor, Area, Canvas, Figure, INK, Image, Root, line, outline, text_style, write,
+    self, Anchor, Area, Canvas, Figure, Image, Root, line, outline, text_style, write,
 };
-use crate::colours::{ColourMap, OUTSIDE, UNFITTED};
+use crate::colours::{CHANNELS, ColourMap, INK, OUTSIDE, UNFITTED, WHITE};
 use crate::frame::Frame;
-use crate::scale::{labels, limits, log_ticks, round_below, ticks};
-use outshine_kernels::scalar;
-use plotters::style::RGBColor;
+use crate::scale::{Scale, limits, round_below};
 
 /// Side of a map, in units of the canvas.
 const SIDE: i32 = 540;
@@ -25,7 +24,6 @@ const ROWS: i32 = 26;
 const LARGE: i32 = 40;
 const LABEL: i32 = 35;
 const SMALL: i32 = 30;
-const WHITE: RGBColor = RGBColor(255, 255, 255);
 /// An image has at most this many cells on a side; a larger one is thinned.
 const MOST_CELLS: usize = 2 * SIDE as usize;
 
@@ -139,9 +137,8 @@ impl View {
 struct Tile<'a> {
     area: Area,
     label: &'a str,
-    limits: Option<(f64, f64)>,
+    scale: Option<Scale>,
     colours: ColourMap,
-    log: bool,
     /// What is said where there is nothing to show.
     lacking: &'static str,
 }
@@ -150,9 +147,8 @@ impl Tile<'_> {
     fn new<'a>(
         (row, column): (i32, i32),
         label: &'a str,
-        limits: Option<(f64, f64)>,
+        scale: Option<Scale>,
         colours: ColourMap,
-        log: bool,
     ) -> Tile<'a> {
         let area = Area {
             left: GAP + column * (SIDE + GAP),
@@ -160,23 +156,14 @@ impl Tile<'_> {
             width: SIDE,
             height: SIDE,
         };
-        Tile { area, label, limits, colours, log, lacking: "no fitted pixel" }
-    }
-
-    fn place(&self, value: f64) -> f64 {
-        let Some((low, high)) = self.limits else { return 0.0 };
-        if self.log {
-            let start = scalar::log10(low);
-            return (scalar::log10(value.max(low)) - start) / (scalar::log10(high) - start);
-        }
-        (value - low) / (high - low)
+        Tile { area, label, scale, colours, lacking: "no fitted pixel" }
     }
 
     fn colour(&self, value: f32) -> [u8; 3] {
-        if value.is_nan() {
-            return UNFITTED;
+        match self.scale.filter(|_| !value.is_nan()) {
+            Some(scale) => self.colours.at(scale.place(scale.nearest(value.into()))),
+            None => UNFITTED,
         }
-        self.colours.at(self.place(f64::from(value)))
     }
 
     fn bar(&self) -> Area {
@@ -186,7 +173,7 @@ impl Tile<'_> {
 
     fn lay(&self, canvas: &mut Canvas, image: Image) {
         canvas.place(self.area, image);
-        if self.limits.is_some() {
+        if self.scale.is_some() {
             let steps = 256;
             let at = |i: usize| self.colours.at((i as f64 + 0.5) / steps as f64);
             let rgb = (0..steps).flat_map(at).collect();
@@ -198,25 +185,14 @@ impl Tile<'_> {
         outline(root, &self.area, INK)?;
         let bar = self.bar();
         let middle = self.area.left + SIDE / 2;
-        let style = text_style(LABEL, INK, Anchor::Middle);
-        write(root, self.label, (middle, bar.bottom() + 82), &style)?;
-        let Some((low, high)) = self.limits else {
+        name(root, &bar, Side::Lower, self.label, (LABEL, 82))?;
+        let Some(scale) = &self.scale else {
             let style = text_style(SMALL, INK, Anchor::Middle);
             return write(root, self.lacking, (middle, self.area.top + 40), &style);
         };
         outline(root, &bar, INK)?;
-        let marks = if self.log { log_ticks(low, high) } else { ticks(low, high, 5) };
-        let names = match self.log {
-            true => marks.iter().map(|m| format!("{m}")).collect(),
-            false => labels(&marks),
-        };
-        let style = text_style(SMALL, INK, Anchor::Middle);
-        for (mark, name) in marks.iter().zip(names) {
-            let x = bar.left + (self.place(*mark) * f64::from(bar.width)).round() as i32;
-            line(root, &[(x, bar.bottom()), (x, bar.bottom() + 10)], INK, 2)?;
-            write(root, &name, (x, bar.bottom() + 30), &style)?;
-        }
-        Ok(())
+        let most = if scale.log { 8 } else { 5 };
+        marks(root, &bar, Side::Lower, scale, &Marks::outward(most, SMALL))
     }
 }
 
@@ -231,22 +207,22 @@ pub fn draw(panel: &Panel<'_>) -> Result<Figure, FigureError> {
     let view = View::around(panel.frame, &panel.sky);
     let (x, y) = (panel.x, panel.y);
 
-    let image = Tile::new((0, 0), "", None, ColourMap::Viridis, false);
+    let image = Tile::new((0, 0), "", None, ColourMap::Viridis);
     let colour = |i: usize| panel.rgb.get(i).copied().flatten().unwrap_or(UNFITTED);
     canvas.place(image.area, view.image(x, y, [0; 3], colour));
 
     let mut tiles = Vec::new();
-    let snr = positive_limits(panel.mean_snr);
-    let log = snr.is_some_and(|(low, high)| high > 4.0 * low);
-    let mut tile = Tile::new((1, 0), "mean S/N", snr, ColourMap::Viridis, log);
+    let snr = snr_scale(panel.mean_snr);
+    let mut tile = Tile::new((1, 0), "mean S/N", snr, ColourMap::Viridis);
     tile.lacking = "no S/N above 0";
     tiles.push((tile, panel.mean_snr));
     for (column, layer) in panel.layers.iter().enumerate() {
         let at = |row| (row, column as i32 + 1);
-        let range = limits(layer.median, layer.least_span);
-        tiles.push((Tile::new(at(0), layer.label, range, layer.colours, false), layer.median));
-        let range = limits(layer.sigma, 0.02);
-        let tile = Tile::new(at(1), layer.sigma_label, range, ColourMap::Inferno, false);
+        let scale = |values, span| limits(values, span).map(|(low, high)| Scale::linear(low, high));
+        let median = scale(layer.median, layer.least_span);
+        tiles.push((Tile::new(at(0), layer.label, median, layer.colours), layer.median));
+        let sigma = scale(layer.sigma, 0.02);
+        let tile = Tile::new(at(1), layer.sigma_label, sigma, ColourMap::Inferno);
         tiles.push((tile, layer.sigma));
     }
     for (tile, values) in &tiles {
@@ -265,11 +241,16 @@ pub fn draw(panel: &Panel<'_>) -> Result<Figure, FigureError> {
     })
 }
 
-/// Limits of what is shown on a logarithmic scale.
-fn positive_limits(values: &[f32]) -> Option<(f64, f64)> {
+/// The scale of the S/N above 0; logarithmic where they are far apart.
+fn snr_scale(values: &[f32]) -> Option<Scale> {
     let positive: Vec<f32> = values.iter().copied().filter(|v| *v > 0.0).collect();
     let (low, high) = limits(&positive, 0.0)?;
-    if high > 1.1 * low { Some((low, high)) } else { Some((0.95 * low, 1.05 * high)) }
+    let near = if high > 1.1 * low {
+        Scale::linear(low, high)
+    } else {
+        Scale::linear(0.95 * low, 1.05 * high)
+    };
+    Some(if high > 4.0 * low { Scale::log(low, high) } else { near })
 }
 
 /// The names of the bands, each in its colour, below the image.
@@ -280,10 +261,8 @@ fn bands(root: &Root<'_>, panel: &Panel<'_>, area: &Area) -> Result<(), FigureEr
         let style = text_style(SMALL, INK, Anchor::Middle);
         return write(root, "fewer than three bands observed", (middle, y), &style);
     }
-    // Dark enough for white paper, and told apart by lightness too.
-    let colours = [RGBColor(190, 30, 30), RGBColor(20, 130, 60), RGBColor(40, 70, 200)];
     let step = area.width / 3;
-    for (i, (band, colour)) in panel.bands.iter().zip(colours).enumerate() {
+    for (i, (band, colour)) in panel.bands.iter().zip(CHANNELS).enumerate() {
         let at = (area.left + step / 2 + step * i as i32, y);
         write(root, &band.to_uppercase(), at, &text_style(LABEL, colour, Anchor::Middle))?;
     }

@@ -1,10 +1,13 @@
 //! Posterior predictive checks: observed fluxes over those of the draws.
 
 use crate::FigureError;
-use crate::axes::{COLOURS, Chart, GREY, Scale, dashed};
+use crate::axes::{Axes, Dash, Marks, Pen, Side, name, rounded};
 use crate::canvas::{
-    self, Anchor, Area, Canvas, Figure, INK, Root, disc, line, outline, text_style, write,
+    self, Anchor, Area, Canvas, Figure, Root, disc, fill, line, outline, text_style, write,
 };
+use crate::colours::{GREY, INK, SERIES};
+use crate::scale::Scale;
+use plotters::style::RGBColor;
 
 const WIDTH: i32 = 1500;
 const FLUXES: i32 = 680;
@@ -19,10 +22,12 @@ const LABEL: i32 = 35;
 const SMALL: i32 = 29;
 /// Least distance of two names of bands.
 const APART: i32 = 36;
-/// Largest residual that is shown as it is.
+/// Largest residual that is shown as it is; an arrow stands for one beyond.
 const MOST_SIGMA: f64 = 50.0;
 /// Half the width of a model's bar.
 const HALF: i32 = 15;
+/// Half the width of an observed flux.
+const POINT: i32 = 7;
 
 /// Fluxes of an object and of the draws of its posterior, `[bands]` each.
 #[derive(Clone, Debug)]
@@ -59,82 +64,104 @@ impl Check<'_> {
         let low = all().fold(f64::INFINITY, f64::min);
         let high = all().fold(f64::NEG_INFINITY, f64::max);
         if low > 0.0 && high > 5.0 * low {
-            return Scale { low: low / 1.4, high: high * 1.4, log: true };
+            return Scale::log(low / 1.4, high * 1.4);
         }
         let room = 0.07 * (high - low).max(1e-6);
         Scale::linear(low - room, high + room)
     }
 
-    fn fluxes(&self, root: &Root<'_>, chart: &Chart) -> Result<(), FigureError> {
-        let [low2, low, middle, high, high2] = self.model_njy;
+    fn fluxes(&self, root: &Root<'_>, axes: &Axes) -> Result<(), FigureError> {
         for b in 0..self.bands.len() {
-            let x = self.wave_um[b];
-            let colour = if self.err_njy[b] > 0.0 { COLOURS[0] } else { GREY };
-            chart.bar(root, (x, HALF), (low2[b], high2[b]), colour, 0.18)?;
-            chart.bar(root, (x, HALF), (low[b], high[b]), colour, 0.35)?;
-            let at = chart.at(x, middle[b]);
-            line(root, &[(at.0 - HALF, at.1), (at.0 + HALF, at.1)], colour, 3)?;
+            let colour = if self.err_njy[b] > 0.0 { SERIES[0] } else { GREY };
+            let levels = self.model_njy.map(|model| model[b]);
+            model(root, axes, self.wave_um[b], levels, colour)?;
         }
         for b in self.observed() {
-            let (x, flux, err) = (self.wave_um[b], self.flux_njy[b], self.err_njy[b]);
-            line(root, &[chart.at(x, flux - err), chart.at(x, flux + err)], INK, 3)?;
-            disc(root, chart.at(x, flux), 7, INK)?;
+            point(root, axes, self.wave_um[b], self.flux_njy[b], self.err_njy[b])?;
         }
-        chart.left(root, (7, SMALL), true, 0.0)?;
-        chart.lower(root, (8, SMALL), false, 0.0)?;
-        outline(root, &chart.area, INK)?;
-        let centre = chart.area.top + chart.area.height / 2;
-        canvas::write_upwards(root, "flux density [nJy]", (45, centre), LABEL)
+        axes.left(root, &Marks::inward(7, SMALL))?;
+        axes.lower(root, &Marks { named: false, ..Marks::inward(8, SMALL) })?;
+        outline(root, &axes.area, INK)?;
+        name(root, &axes.area, Side::Left, "flux density [nJy]", (LABEL, 155))
     }
 
     /// Observed less median, in errors, over the model's intervals about its median.
     fn residuals(&self, root: &Root<'_>, area: Area, x: Scale) -> Result<(), FigureError> {
-        let [low2, low, middle, high, high2] = self.model_njy;
-        let of = |b: usize, flux: f64| (flux - middle[b]) / self.err_njy[b];
+        let of = |b: usize, flux: f64| (flux - self.model_njy[2][b]) / self.err_njy[b];
         let extent = |b: usize| {
-            let ends = [of(b, low[b]).abs(), of(b, high[b]).abs()];
+            let ends = [self.model_njy[1][b], self.model_njy[3][b]].map(|flux| of(b, flux).abs());
             ends.into_iter().fold(of(b, self.flux_njy[b]).abs() + 1.0, f64::max)
         };
         let most = 1.1 * self.observed().map(extent).fold(3.0, f64::max).min(MOST_SIGMA);
-        let chart = Chart { area, x, y: Scale::linear(-most, most) };
-        for (value, dash) in [(0.0, 0.0), (-2.0, 8.0), (2.0, 8.0)] {
-            let ends = [chart.at(x.low, value), chart.at(x.high, value)];
-            match dash > 0.0 {
-                true => dashed(root, &ends, dash, GREY, 2)?,
-                false => line(root, &ends, GREY, 2)?,
-            }
+        let axes = Axes { area, x, y: Scale::linear(-most, most) };
+        for (value, dash) in [(0.0, Dash::Solid), (-2.0, Dash::Dashed), (2.0, Dash::Dashed)] {
+            let pen = Pen { colour: GREY, dash, width: 2 };
+            axes.curve(root, [(x.low, value), (x.high, value)], pen)?;
         }
         for b in self.observed() {
-            let wave = self.wave_um[b];
-            for (low, high, alpha) in [(low2[b], high2[b], 0.18), (low[b], high[b], 0.35)] {
-                chart.bar(root, (wave, HALF), (of(b, low), of(b, high)), COLOURS[0], alpha)?;
-            }
-            let residual = of(b, self.flux_njy[b]);
-            line(root, &[chart.at(wave, residual - 1.0), chart.at(wave, residual + 1.0)], INK, 3)?;
-            disc(root, chart.at(wave, residual), 7, INK)?;
+            let levels = self.model_njy.map(|model| of(b, model[b]));
+            model(root, &axes, self.wave_um[b], levels, SERIES[0])?;
+            point(root, &axes, self.wave_um[b], of(b, self.flux_njy[b]), 1.0)?;
         }
-        chart.left(root, (5, SMALL), true, 0.0)?;
-        chart.lower(root, (8, SMALL), true, 0.0)?;
+        axes.left(root, &Marks::inward(5, SMALL))?;
+        axes.lower(root, &Marks::inward(8, SMALL))?;
         outline(root, &area, INK)?;
-        canvas::write_upwards(root, "residual [\u{3c3}]", (45, area.top + area.height / 2), LABEL)?;
-        let style = text_style(LABEL, INK, Anchor::Middle);
-        let middle = area.left + area.width / 2;
-        write(root, "observed wavelength [\u{3bc}m]", (middle, area.bottom() + 95), &style)
+        name(root, &area, Side::Left, "residual [\u{3c3}]", (LABEL, 155))?;
+        name(root, &area, Side::Lower, "observed wavelength [\u{3bc}m]", (LABEL, 95))
     }
 
     /// Names above the chart, moved apart where bands are close.
-    fn names(&self, root: &Root<'_>, chart: &Chart) -> Result<(), FigureError> {
+    fn names(&self, root: &Root<'_>, axes: &Axes) -> Result<(), FigureError> {
         let mut order: Vec<usize> = (0..self.bands.len()).collect();
         order.sort_by(|&a, &b| self.wave_um[a].total_cmp(&self.wave_um[b]));
-        let own: Vec<i32> = order.iter().map(|&b| chart.x(self.wave_um[b])).collect();
-        let places = apart(&own, (chart.area.left, chart.area.right()));
+        order.retain(|&b| axes.at((self.wave_um[b], axes.y.low)).is_some());
+        let place = |&b: &usize| axes.at((self.wave_um[b], axes.y.low)).map(|at| rounded(at).0);
+        let own: Vec<i32> = order.iter().filter_map(place).collect();
+        let (area, top) = (&axes.area, axes.area.top);
+        let places = apart(&own, (area.left, area.right()));
         for ((&b, &from), &to) in order.iter().zip(&own).zip(&places) {
-            let top = chart.area.top;
             line(root, &[(from, top), (from, top - 8), (to, top - 34)], GREY, 2)?;
             canvas::write_upwards(root, &self.bands[b], (to, top - 90), SMALL)?;
         }
         Ok(())
     }
+}
+
+/// The intervals and the median of a model, at their percentiles.
+fn model(
+    root: &Root<'_>,
+    axes: &Axes,
+    wave_um: f64,
+    [low2, low, middle, high, high2]: [f64; 5],
+    colour: RGBColor,
+) -> Result<(), FigureError> {
+    let at = |value: f64| axes.held((wave_um, value)).map(rounded);
+    for (ends, alpha) in [([low2, high2], 0.18), ([low, high], 0.35)] {
+        let [Some((x, low)), Some((_, high))] = ends.map(at) else { continue };
+        let corners = [(x - HALF, low), (x + HALF, low), (x + HALF, high), (x - HALF, high)];
+        fill(root, &corners, colour, alpha)?;
+    }
+    match axes.inside((wave_um, middle)).map(rounded) {
+        Some((x, y)) => line(root, &[(x - HALF, y), (x + HALF, y)], colour, 3),
+        None => Ok(()),
+    }
+}
+
+/// A value and its error; an arrow at the edge where it lies beyond.
+fn point(
+    root: &Root<'_>,
+    axes: &Axes,
+    wave_um: f64,
+    value: f64,
+    err: f64,
+) -> Result<(), FigureError> {
+    axes.curve(root, [(wave_um, value - err), (wave_um, value + err)], Pen::solid(INK, 3))?;
+    if let Some(place) = axes.inside((wave_um, value)) {
+        return disc(root, rounded(place), POINT, INK);
+    }
+    let Some((x, y)) = axes.held((wave_um, value)).map(rounded) else { return Ok(()) };
+    let back = if value > axes.y.high { 2 * POINT } else { -2 * POINT };
+    fill(root, &[(x, y), (x - POINT, y + back), (x + POINT, y + back)], INK, 1.0)
 }
 
 /// Rising places at least [`APART`] from each other where there is room, near `own`.
@@ -175,14 +202,14 @@ pub fn draw(check: &Check<'_>) -> Result<Figure, FigureError> {
     let height = TITLE + FLUXES + GAP + RESIDUALS + BELOW;
     let low = check.wave_um.iter().copied().fold(f64::INFINITY, f64::min);
     let high = check.wave_um.iter().copied().fold(0.0, f64::max);
-    let x = Scale { low: low / 1.08, high: high * 1.08, log: true };
+    let x = Scale::log(low / 1.08, high * 1.08);
     Canvas::new((LEFT + WIDTH + RIGHT) as u32, height as u32).finish(|root| {
         write(root, check.title, (40, 50), &text_style(LARGE, INK, Anchor::Left))?;
         write(root, check.note, (40, 100), &text_style(SMALL, GREY, Anchor::Left))?;
         let area = Area { left: LEFT, top: TITLE, width: WIDTH, height: FLUXES };
-        let chart = Chart { area, x, y: check.scale() };
-        check.names(root, &chart)?;
-        check.fluxes(root, &chart)?;
+        let axes = Axes { area, x, y: check.scale() };
+        check.names(root, &axes)?;
+        check.fluxes(root, &axes)?;
         let top = area.bottom() + GAP;
         check.residuals(root, Area { top, height: RESIDUALS, ..area }, x)
     })
@@ -218,6 +245,11 @@ mod tests {
         let figure = draw(&check).unwrap();
         assert_eq!(figure, draw(&check).unwrap());
         assert!(figure.svg.contains("f444w") && figure.svg.contains("residual"));
+        // What no residual can show is still a point above, and an arrow below.
+        let far = draw(&Check { flux_njy: &[-0.5, 90.0, 0.0], ..check.clone() }).unwrap();
+        let count = |figure: &Figure, shape: &str| figure.svg.matches(shape).count();
+        assert_eq!((count(&figure, "<circle"), count(&far, "<circle")), (4, 3));
+        assert_eq!(count(&far, "<polygon"), count(&figure, "<polygon") + 1);
         let dark = Check { err_njy: &[0.0; 3], ..check };
         assert!(matches!(draw(&dark), Err(FigureError::Empty)));
     }

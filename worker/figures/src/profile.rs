@@ -1,11 +1,11 @@
 //! The radial profiles of a galaxy: four quantities against semi-major axis.
 
 use crate::FigureError;
-use crate::canvas::{
-    self, Anchor, Area, Canvas, Figure, INK, Root, disc, fill, line, outline, text_style, write,
-};
-use crate::scale::{labels, ticks};
-use plotters::style::RGBColor;
+use crate::axes::{Axes, Dash, Marks, Pen, Side, marks, name, rounded};
+use crate::canvas::{Anchor, Area, Canvas, Figure, Root, disc, outline, text_style, write};
+use crate::colours::{GREY, INK, SERIES};
+use crate::scale::Scale;
+use outshine_kernels::quantile;
 
 /// Size of a chart, in units of the canvas.
 const WIDTH: i32 = 820;
@@ -21,14 +21,8 @@ const TITLE: i32 = 150;
 const LARGE: i32 = 40;
 const LABEL: i32 = 35;
 const SMALL: i32 = 30;
-/// Blue, and the grey of marks.
-const BLUE: RGBColor = RGBColor(0, 90, 160);
-const GREY: RGBColor = RGBColor(120, 120, 120);
 /// The part of the bars that may leave a chart at an end.
 const BEYOND: f64 = 0.08;
-/// Lengths of dots and dashes.
-const DOTS: i32 = 4;
-const DASHES: i32 = 14;
 
 /// A quantity in each annulus, `[annuli]`; not a number where there is none.
 #[derive(Clone, Debug)]
@@ -77,85 +71,36 @@ pub struct Profiles<'a> {
     pub series: &'a [Series<'a>],
 }
 
-/// A chart and its scales.
-struct Chart<'a> {
-    profiles: &'a Profiles<'a>,
-    area: Area,
-    low: f64,
-    high: f64,
-}
-
-impl Chart<'_> {
-    fn x(&self, radius_px: f64) -> i32 {
-        let place = radius_px / self.profiles.last_px;
-        self.area.left + (place * f64::from(self.area.width)).round() as i32
-    }
-
-    fn y(&self, value: f64) -> i32 {
-        let place = ((value - self.low) / (self.high - self.low)).clamp(0.0, 1.0);
-        self.area.bottom() - (place * f64::from(self.area.height)).round() as i32
-    }
-
-    fn axes(&self, root: &Root<'_>, label: &str) -> Result<(), FigureError> {
-        let area = &self.area;
-        outline(root, area, INK)?;
-        let centred = text_style(SMALL, INK, Anchor::Middle);
-        let middle = area.left + area.width / 2;
-        let axis = |axis: &Axis<'_>, edge: i32, out: i32| -> Result<(), FigureError> {
-            let marks = ticks(0.0, self.profiles.last_px * axis.per_pixel, 6);
-            for (mark, name) in marks.iter().zip(labels(&marks)) {
-                let x = self.x(mark / axis.per_pixel);
-                line(root, &[(x, edge), (x, edge + 12 * out)], INK, 2)?;
-                write(root, &name, (x, edge + 34 * out), &centred)?;
-            }
-            let style = text_style(LABEL, INK, Anchor::Middle);
-            write(root, axis.label, (middle, edge + 84 * out), &style)
-        };
-        axis(&self.profiles.lower, area.bottom(), 1)?;
-        if let Some(upper) = &self.profiles.upper {
-            axis(upper, area.top, -1)?;
+impl Profiles<'_> {
+    fn chart(&self, root: &Root<'_>, axes: &Axes, series: &Series<'_>) -> Result<(), FigureError> {
+        for (radius, dash) in [(self.psf_px, Dash::Dotted), (self.half_mass_px, Dash::Dashed)] {
+            let Some(radius) = radius.filter(|r| *r > 0.0) else { continue };
+            let ends = [(radius, axes.y.high), (radius, axes.y.low)];
+            axes.curve(root, ends, Pen { colour: GREY, dash, width: 3 })?;
         }
-        let marks = ticks(self.low, self.high, 8);
-        let style = text_style(SMALL, INK, Anchor::Right);
-        for (mark, name) in marks.iter().zip(labels(&marks)) {
-            let y = self.y(*mark);
-            line(root, &[(area.left - 12, y), (area.left, y)], INK, 2)?;
-            write(root, &name, (area.left - 20, y), &style)?;
+        let is_known = |&i: &usize| series.p50[i].is_finite();
+        let known: Vec<usize> = (0..series.p50.len()).filter(is_known).collect();
+        let radii = || known.iter().map(|&i| (i, self.radius_px[i]));
+        let band = radii().map(|(i, radius)| (radius, series.low[i], series.high[i]));
+        axes.band(root, band, SERIES[0], 0.2)?;
+        let medians = || radii().map(|(i, radius)| (radius, series.p50[i]));
+        axes.curve(root, medians(), Pen::solid(SERIES[0], 4))?;
+        for (i, radius) in radii() {
+            let bar = [series.p16[i], series.p84[i]].map(|end| (radius, end));
+            axes.curve(root, bar, Pen::solid(SERIES[0], 3))?;
         }
-        canvas::write_upwards(root, label, (area.left - 140, area.top + area.height / 2), LABEL)
-    }
+        let places = medians().filter_map(|median| axes.inside(median));
+        places.map(rounded).try_for_each(|place| disc(root, place, 7, SERIES[0]))?;
 
-    /// An upright line at a radius, of dashes as long as the gaps between them.
-    fn mark(&self, root: &Root<'_>, radius_px: Option<f64>, dash: i32) -> Result<(), FigureError> {
-        let last = self.profiles.last_px;
-        let Some(radius) = radius_px.filter(|r| *r > 0.0 && *r < last) else { return Ok(()) };
-        let (x, bottom) = (self.x(radius), self.area.bottom());
-        // Bounded by the height.
-        for top in (self.area.top..bottom - dash).step_by(2 * dash as usize) {
-            line(root, &[(x, top), (x, top + dash)], GREY, 3)?;
-        }
-        Ok(())
-    }
-
-    fn series(&self, root: &Root<'_>, series: &Series<'_>) -> Result<(), FigureError> {
-        let known: Vec<usize> =
-            (0..series.p50.len()).filter(|&i| series.p50[i].is_finite()).collect();
-        let at = |i: usize, value: f64| (self.x(self.profiles.radius_px[i]), self.y(value));
-        let upper = known.iter().map(|&i| at(i, series.high[i]));
-        let lower = known.iter().rev().map(|&i| at(i, series.low[i]));
-        let band: Vec<(i32, i32)> = upper.chain(lower).collect();
-        if known.len() > 1 {
-            fill(root, &band, BLUE, 0.2)?;
-            let middle: Vec<(i32, i32)> = known.iter().map(|&i| at(i, series.p50[i])).collect();
-            line(root, &middle, BLUE, 4)?;
-        }
-        for &i in &known {
-            let (x, y) = at(i, series.p50[i]);
-            let bar = [series.p16[i], series.p84[i]];
-            if bar.iter().all(|end| end.is_finite()) {
-                line(root, &bar.map(|end| at(i, end)), BLUE, 3)?;
-            }
-            disc(root, (x, y), 7, BLUE)?;
+        outline(root, &axes.area, INK)?;
+        axes.left(root, &Marks::outward(8, SMALL))?;
+        name(root, &axes.area, Side::Left, series.label, (LABEL, 140))?;
+        let lower = Some((&self.lower, Side::Lower));
+        let upper = self.upper.as_ref().map(|axis| (axis, Side::Upper));
+        for (axis, side) in lower.into_iter().chain(upper) {
+            let scale = Scale::linear(0.0, self.last_px * axis.per_pixel);
+            marks(root, &axes.area, side, &scale, &Marks::outward(6, SMALL))?;
+            name(root, &axes.area, side, axis.label, (LABEL, 84))?;
         }
         Ok(())
     }
@@ -192,36 +137,35 @@ pub fn draw(profiles: &Profiles<'_>) -> Result<Figure, FigureError> {
                 width: WIDTH,
                 height: HEIGHT,
             };
-            let (low, high) = range(series);
-            let chart = Chart { profiles, area, low, high };
-            chart.mark(root, profiles.psf_px, DOTS)?;
-            chart.mark(root, profiles.half_mass_px, DASHES)?;
-            chart.series(root, series)?;
-            chart.axes(root, series.label)?;
+            let axes = Axes { area, x: Scale::linear(0.0, profiles.last_px), y: scale(series) };
+            profiles.chart(root, &axes, series)?;
         }
         Ok(())
     })
 }
 
-/// Limits of a chart: all points and bands, nearly all bars, and some room. A
+/// The scale of a chart: all points and bands, nearly all bars, and some room. A
 /// bar that is far longer than the others leaves the chart.
-fn range(series: &Series<'_>) -> (f64, f64) {
-    let finite = |parts: &[&[f64]]| {
+fn scale(series: &Series<'_>) -> Scale {
+    let sorted = |parts: &[&[f64]]| {
         let mut sorted = parts.concat();
         sorted.retain(|v| v.is_finite());
-        sorted.sort_by(f64::total_cmp);
+        quantile::sort(&mut sorted);
         sorted
     };
-    let points = finite(&[series.low, series.p50, series.high]);
-    let (Some(&first), Some(&last)) = (points.first(), points.last()) else { return (0.0, 1.0) };
+    let points = sorted(&[series.low, series.p50, series.high]);
+    let (Some(&first), Some(&last)) = (points.first(), points.last()) else {
+        return Scale::linear(0.0, 1.0);
+    };
+    // Of few bars one that is far longer would draw an interpolated quantile along.
     let end = |bars: Vec<f64>, part: f64, or: f64| {
         let place = (part * bars.len().saturating_sub(1) as f64).round() as usize;
         bars.get(place).copied().unwrap_or(or)
     };
-    let low = first.min(end(finite(&[series.p16]), BEYOND, first));
-    let high = last.max(end(finite(&[series.p84]), 1.0 - BEYOND, last));
+    let low = first.min(end(sorted(&[series.p16]), BEYOND, first));
+    let high = last.max(end(sorted(&[series.p84]), 1.0 - BEYOND, last));
     let room = (0.06 * (high - low)).max(0.01);
     // What cannot be negative does not look as if it could.
     let start = if low >= 0.0 { (low - room).max(0.0) } else { low - room };
-    (start, high + room)
+    Scale::linear(start, high + room)
 }

@@ -8,7 +8,7 @@
 //! Each band is first divided by its sum over the image: colours show where a
 //! pixel differs from the galaxy as a whole.
 
-use outshine_kernels::scalar;
+use outshine_kernels::{quantile, scalar};
 
 /// I_max over the softening b.
 const SOFTENING: f64 = 12.0;
@@ -38,9 +38,9 @@ pub fn lupton(red: &[f32], green: &[f32], blue: &[f32]) -> Vec<Option<[u8; 3]>> 
     }
     let mean = |flux: &[f64; 3]| flux.iter().sum::<f64>() / 3.0;
     let mut bright: Vec<f64> = pixels.iter().flatten().map(mean).collect();
-    bright.sort_by(f64::total_cmp);
-    let rank = (bright.len() as f64 * BRIGHT) as usize;
-    let highest = bright.get(rank.min(bright.len().saturating_sub(1))).copied().unwrap_or(0.0);
+    quantile::sort(&mut bright);
+    // Not a number without any pixel, where nothing asks for it.
+    let highest = quantile::of_sorted(&bright, BRIGHT);
     let colour = |flux: &[f64; 3]| {
         let intensity = mean(flux);
         if intensity <= 0.0 || highest <= 0.0 {

@@ -1,23 +1,92 @@
-//! Scales: limits of what is shown, and round numbers on axes and bars.
+//! Scales: places of values, limits of what is shown, and round numbers on axes
+//! and bars.
 
-use outshine_kernels::scalar;
+use outshine_kernels::{quantile, scalar};
+
+/// A scale between two values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scale {
+    /// Value at its start.
+    pub low: f64,
+    /// Value at its end.
+    pub high: f64,
+    /// Whether it is logarithmic; its ends must be positive then.
+    pub log: bool,
+}
+
+impl Scale {
+    /// A linear scale.
+    #[must_use]
+    pub fn linear(low: f64, high: f64) -> Self {
+        Self { low, high, log: false }
+    }
+
+    /// A logarithmic scale.
+    #[must_use]
+    pub fn log(low: f64, high: f64) -> Self {
+        Self { low, high, log: true }
+    }
+
+    /// Place of a value, 0 at the start and 1 at the end; what has none is not
+    /// finite.
+    #[must_use]
+    pub fn place(&self, value: f64) -> f64 {
+        let at = |v: f64| if self.log { scalar::log10(v) } else { v };
+        (at(value) - at(self.low)) / (at(self.high) - at(self.low))
+    }
+
+    /// The value of the scale that is nearest; not a number for none.
+    #[must_use]
+    pub(crate) fn nearest(&self, value: f64) -> f64 {
+        if value.is_nan() { value } else { value.max(self.low).min(self.high) }
+    }
+
+    /// Ticks and their names: at most `most` round steps, so at most one tick more;
+    /// on a logarithmic scale powers of ten alone where there were more than `most`.
+    #[must_use]
+    pub fn ticks(&self, most: usize) -> Vec<(f64, String)> {
+        if !self.log {
+            let all = ticks(self.low, self.high, most);
+            let names = labels(&all);
+            return all.into_iter().zip(names).collect();
+        }
+        let mut all = log_ticks(self.low, self.high);
+        if all.len() > most {
+            let is_power = |t: f64| {
+                let power = scalar::log10(t);
+                (power - power.round()).abs() < 1e-9
+            };
+            let powers: Vec<f64> = all.iter().copied().filter(|t| is_power(*t)).collect();
+            // Fewer than two say nothing of a scale.
+            if powers.len() > 1 {
+                all = powers;
+            }
+        }
+        all.into_iter().map(|t| (t, label(t, t))).collect()
+    }
+
+    /// Whether it has a length.
+    pub(crate) fn is_valid(&self) -> bool {
+        let ordered = self.low.is_finite() && self.high.is_finite() && self.high > self.low;
+        ordered && (!self.log || self.low > 0.0)
+    }
+}
 
 /// Limits that show nearly all of `values`: the 1st and 99th percentile of the
 /// finite ones, widened to at least `span`, but not below 0 where no value is;
 /// `None` where there are none.
 #[must_use]
-pub fn limits(values: &[f32], span: f64) -> Option<(f64, f64)> {
-    let finite = values.iter().filter(|v| v.is_finite()).map(|&v| f64::from(v));
-    let mut sorted: Vec<f64> = finite.collect();
-    sorted.sort_by(f64::total_cmp);
-    let last = sorted.len().checked_sub(1)?;
-    let at = |part: f64| sorted[(part * last as f64).round() as usize];
-    let (low, high) = (at(0.01), at(0.99));
+pub fn limits<T: Copy + Into<f64>>(values: &[T], span: f64) -> Option<(f64, f64)> {
+    let mut sorted: Vec<f64> = values.iter().map(|&v| v.into()).collect();
+    sorted.retain(|v| v.is_finite());
+    quantile::sort(&mut sorted);
+    let lowest = *sorted.first()?;
+    let (low, high) = (quantile::of_sorted(&sorted, 0.01), quantile::of_sorted(&sorted, 0.99));
     if high - low >= span {
         return Some((low, high));
     }
     let start = 0.5 * (low + high - span);
-    let start = if sorted[0] >= 0.0 { start.max(0.0) } else { start };
+    let start = if lowest >= 0.0 { start.max(0.0) } else { start };
     Some((start, start + span))
 }
 
@@ -34,16 +103,16 @@ pub fn round_below(value: f64) -> f64 {
     ROUND.into_iter().rev().find(fits).unwrap_or(1.0) * decade
 }
 
-/// Ticks between `low` and `high`, at most `most` of them, in round steps.
-#[must_use]
-pub fn ticks(low: f64, high: f64, most: usize) -> Vec<f64> {
+/// Ticks between `low` and `high` in round steps, of which at most `most` fit
+/// between them: at most `most` + 1 ticks.
+fn ticks(low: f64, high: f64, most: usize) -> Vec<f64> {
     let span = high - low;
     if !(span.is_finite() && span > 0.0) || most < 2 {
         return Vec::new();
     }
     let decade = scalar::pow(10.0, scalar::log10(span / most as f64).floor());
     let few = |factor: &f64| span / (factor * decade) <= most as f64 * (1.0 + 1e-9);
-    let step = [1.0, 2.0, 5.0].into_iter().find(few).unwrap_or(10.0) * decade;
+    let step = ROUND.into_iter().find(few).unwrap_or(10.0) * decade;
     let first = (low / step - 1e-9).ceil() as i64;
     let last = (high / step + 1e-9).floor() as i64;
     (first..=last).take(most + 1).map(|i| i as f64 * step).collect()
@@ -51,8 +120,7 @@ pub fn ticks(low: f64, high: f64, most: usize) -> Vec<f64> {
 
 /// Ticks of a logarithmic scale between `low` and `high`, both positive: 1, 2 and
 /// 5 times powers of ten, or powers of ten alone where that is enough.
-#[must_use]
-pub fn log_ticks(low: f64, high: f64) -> Vec<f64> {
+fn log_ticks(low: f64, high: f64) -> Vec<f64> {
     if !(low > 0.0 && high > low && high.is_finite()) {
         return Vec::new();
     }
@@ -77,8 +145,7 @@ pub fn label(value: f64, step: f64) -> String {
 }
 
 /// Labels of ticks, all with the same digits.
-#[must_use]
-pub fn labels(ticks: &[f64]) -> Vec<String> {
+fn labels(ticks: &[f64]) -> Vec<String> {
     let step = match ticks {
         [a, b, ..] => b - a,
         _ => ticks.first().map_or(1.0, |t| t.abs().max(1e-9)),
@@ -113,6 +180,27 @@ mod tests {
         assert_eq!(log_ticks(0.5, 2e5).len(), 6);
         assert!(log_ticks(0.0, 1.0).is_empty() && log_ticks(2.0, 1.0).is_empty());
         assert!(ticks(1.0, 1.0, 5).is_empty() && ticks(0.0, f64::NAN, 5).is_empty());
+    }
+
+    #[test]
+    fn crowded_ticks_of_a_logarithmic_scale_are_powers_of_ten() {
+        let names = |low: f64, high: f64, most: usize| -> Vec<String> {
+            Scale::log(low, high).ticks(most).into_iter().map(|(_, name)| name).collect()
+        };
+        assert_eq!(names(4.0, 600.0, 8), ["5", "10", "20", "50", "100", "200", "500"]);
+        assert_eq!(names(4.0, 600.0, 4), ["10", "100"]);
+        assert_eq!(names(4.0, 60.0, 3), ["5", "10", "20", "50"], "one power is not enough");
+    }
+
+    #[test]
+    fn places_run_from_start_to_end_and_beyond() {
+        let (linear, log) = (Scale::linear(2.0, 4.0), Scale::log(0.1, 1000.0));
+        assert_eq!([2.0, 3.0, 5.0].map(|v| linear.place(v)), [0.0, 0.5, 1.5]);
+        assert!((log.place(10.0) - 0.5).abs() < 1e-12);
+        assert!(!log.place(0.0).is_finite() && !log.place(-1.0).is_finite());
+        assert_eq!([0.0, 3.0, 9.0].map(|v| linear.nearest(v)), [2.0, 3.0, 4.0]);
+        assert_eq!((log.nearest(-1.0), log.nearest(f64::INFINITY)), (0.1, 1000.0));
+        assert!(linear.nearest(f64::NAN).is_nan());
     }
 
     #[test]

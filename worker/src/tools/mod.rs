@@ -8,6 +8,7 @@ mod photometry;
 pub mod pixel;
 mod published;
 pub mod report;
+mod words;
 
 pub use card::{card, read_model};
 pub use outshine_sps::{AgeBinning, DspsOptions, IgmModel, MetallicityScale, ModelOptions};

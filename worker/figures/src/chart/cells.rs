@@ -1,8 +1,10 @@
 //! Crowds of points as images of cells.
 
-use super::{Axis, Bar, Chart, Layer, MOST_POINTS};
-use crate::canvas::{Area, Image};
+use super::{Bar, Layer, MOST_POINTS};
+use crate::axes::Axes;
+use crate::canvas::Image;
 use crate::colours::ColourMap;
+use crate::scale::Scale;
 use outshine_kernels::scalar;
 
 /// Units of the canvas in a cell.
@@ -18,23 +20,23 @@ struct Cells {
     sum: Vec<f64>,
 }
 
-/// The cell of a value, of `cells` along an axis.
-fn cell(axis: &Axis, value: f64, cells: usize) -> Option<usize> {
-    let place = axis.place(value);
+/// The cell of a value, of `cells` along a scale.
+fn cell(scale: &Scale, value: f64, cells: usize) -> Option<usize> {
+    let place = scale.place(value);
     // Not a number is in no range.
     (0.0..=1.0).contains(&place).then(|| ((place * cells as f64) as usize).min(cells - 1))
 }
 
 impl Cells {
-    fn of(chart: &Chart, area: &Area, x: &[f64], y: &[f64], value: Option<&[f64]>) -> Self {
+    fn of(axes: &Axes, x: &[f64], y: &[f64], value: Option<&[f64]>) -> Self {
         assert_eq!(x.len(), y.len(), "two places per point");
-        let width = (area.width / CELL).max(1) as usize;
-        let height = (area.height / CELL).max(1) as usize;
+        let width = (axes.area.width / CELL).max(1) as usize;
+        let height = (axes.area.height / CELL).max(1) as usize;
         let (count, sum) = (vec![0; width * height], vec![0.0; width * height]);
         let mut cells = Self { width, height, count, sum };
         for i in 0..x.len() {
             let value = value.map_or(0.0, |value| value[i]);
-            let place = cell(&chart.x, x[i], width).zip(cell(&chart.y, y[i], height));
+            let place = cell(&axes.x, x[i], width).zip(cell(&axes.y, y[i], height));
             let Some((column, row)) = place.filter(|_| value.is_finite()) else { continue };
             // The first row of an image is the upper one.
             let at = (height - 1 - row) * width + column;
@@ -55,10 +57,10 @@ impl Cells {
 }
 
 /// The image of a layer that has one.
-pub(super) fn image(chart: &Chart, layer: &Layer, area: &Area, bar: Option<&Bar>) -> Option<Image> {
+pub(super) fn image(axes: &Axes, layer: &Layer, bar: Option<&Bar>) -> Option<Image> {
     match layer {
         Layer::Density { x, y } => {
-            let cells = Cells::of(chart, area, x, y, None);
+            let cells = Cells::of(axes, x, y, None);
             let most = cells.count.iter().copied().max().filter(|most| *most > 0)?;
             let whole = scalar::ln(f64::from(most) + 1.0);
             Some(cells.image(|count, _| {
@@ -68,7 +70,7 @@ pub(super) fn image(chart: &Chart, layer: &Layer, area: &Area, bar: Option<&Bar>
         }
         Layer::Points { x, y, value } if x.len() > MOST_POINTS => {
             let bar = bar?;
-            let cells = Cells::of(chart, area, x, y, Some(value));
+            let cells = Cells::of(axes, x, y, Some(value));
             Some(cells.image(|count, sum| bar.colour(sum / f64::from(count))))
         }
         _ => None,
@@ -78,30 +80,24 @@ pub(super) fn image(chart: &Chart, layer: &Layer, area: &Area, bar: Option<&Bar>
 impl Bar {
     /// The colour of a value; beyond the ends that of the end.
     pub(super) fn colour(&self, value: f64) -> [u8; 3] {
-        self.colours.at((value - self.low) / (self.high - self.low))
+        self.colours.at(self.axis.scale.place(value))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::canvas::Area;
 
     #[test]
     fn cells_count_and_average() {
-        let axis = |label: &str| Axis::new(label, 0.0, 2.0);
-        let chart = Chart {
-            title: String::new(),
-            notes: Vec::new(),
-            x: axis("x"),
-            y: axis("y"),
-            layers: Vec::new(),
-        };
         let area = Area { left: 0, top: 0, width: 2 * CELL, height: 2 * CELL };
+        let axes = Axes { area, x: Scale::linear(0.0, 2.0), y: Scale::linear(0.0, 2.0) };
         let (x, y) = ([0.5, 0.6, 1.5, 2.0, 9.0], [0.5, 0.4, 1.5, 2.0, 1.0]);
         let value = [1.0, 2.0, 5.0, f64::NAN, 7.0];
-        let cells = Cells::of(&chart, &area, &x, &y, Some(&value));
+        let cells = Cells::of(&axes, &x, &y, Some(&value));
         assert_eq!((cells.count, cells.sum), (vec![0, 1, 2, 0], vec![0.0, 5.0, 3.0, 0.0]));
-        let image = image(&chart, &Layer::Density { x: x.into(), y: y.into() }, &area, None);
+        let image = image(&axes, &Layer::Density { x: x.into(), y: y.into() }, None);
         let image = image.unwrap();
         assert_eq!((image.width, image.height, &image.rgb[..3]), (2, 2, &[255; 3][..]));
         // Two points each: the darkest of the two.

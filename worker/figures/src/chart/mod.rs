@@ -8,24 +8,15 @@
 mod cells;
 mod paint;
 
+pub use crate::axes::Dash;
+
 use crate::FigureError;
+use crate::axes::Axes;
 use crate::canvas::{Area, Canvas};
 use crate::colours::ColourMap;
-use crate::scale;
+use crate::scale::{self, Scale};
 use plotters::style::RGBColor;
 
-/// Colours of curves, distinct with any colour vision (Okabe & Ito 2008).
-pub const SERIES: [RGBColor; 7] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(86, 180, 233),
-    RGBColor(230, 159, 0),
-    RGBColor(0, 0, 0),
-];
-/// Lines to compare with.
-pub const GUIDE: RGBColor = RGBColor(90, 90, 90);
 /// Width of a figure over two columns of a journal, in units of the canvas.
 pub const FULL_WIDTH: i32 = 2140;
 
@@ -47,25 +38,21 @@ const BAR: i32 = 190;
 pub struct Axis {
     /// Label with unit; `_{}` and `^{}` lower and raise.
     pub label: String,
-    /// Value at its start.
-    pub low: f64,
-    /// Value at its end.
-    pub high: f64,
-    /// Whether it is logarithmic; its ends must be positive then.
-    pub log: bool,
+    /// What it spans.
+    pub scale: Scale,
 }
 
 impl Axis {
     /// A linear axis.
     #[must_use]
     pub fn new(label: &str, low: f64, high: f64) -> Self {
-        Self { label: label.to_owned(), low, high, log: false }
+        Self { label: label.to_owned(), scale: Scale::linear(low, high) }
     }
 
     /// A logarithmic axis.
     #[must_use]
     pub fn log(label: &str, low: f64, high: f64) -> Self {
-        Self { log: true, ..Self::new(label, low, high) }
+        Self { label: label.to_owned(), scale: Scale::log(low, high) }
     }
 
     /// A linear axis that shows all finite `values` and some room, at least
@@ -84,37 +71,17 @@ impl Axis {
     /// A linear axis that shows nearly all of `values` ([`scale::limits`]).
     #[must_use]
     pub fn nearly(label: &str, values: &[f64], span: f64) -> Self {
-        let single: Vec<f32> = values.iter().map(|&v| v as f32).collect();
-        let (low, high) = scale::limits(&single, span).unwrap_or((0.0, span));
+        let (low, high) = scale::limits(values, span).unwrap_or((0.0, span));
         Self::new(label, low, high)
     }
 
-    /// Place of a value, 0 at the start and 1 at the end.
-    fn place(&self, value: f64) -> f64 {
-        let at = |v: f64| if self.log { outshine_kernels::scalar::log10(v) } else { v };
-        (at(value) - at(self.low)) / (at(self.high) - at(self.low))
+    /// As [`Axis::nearly`], with 0 in its middle.
+    #[must_use]
+    pub fn about_zero(label: &str, values: &[f64], span: f64) -> Self {
+        let Scale { low, high, .. } = Self::nearly(label, values, span).scale;
+        let most = low.abs().max(high.abs());
+        Self::new(label, -most, most)
     }
-
-    fn is_valid(&self) -> bool {
-        let ordered = self.low.is_finite() && self.high.is_finite() && self.high > self.low;
-        ordered && (!self.log || self.low > 0.0)
-    }
-}
-
-/// How a curve is drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dash {
-    /// Unbroken.
-    Solid,
-    /// Long dashes.
-    Dashed,
-    /// Dots.
-    Dotted,
-}
-
-impl Dash {
-    /// All, in the order in which curves take them.
-    pub const ALL: [Self; 3] = [Self::Solid, Self::Dashed, Self::Dotted];
 }
 
 /// Something drawn in a chart. What is not finite or lies outside is left out.
@@ -183,12 +150,8 @@ pub struct Chart {
 /// The colour bar of a figure.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bar {
-    /// Label with unit.
-    pub label: String,
-    /// Value of the lowest colour.
-    pub low: f64,
-    /// Value of the highest.
-    pub high: f64,
+    /// Its label and the values of the lowest and the highest colour.
+    pub axis: Axis,
     /// The colours.
     pub colours: ColourMap,
 }
@@ -262,13 +225,18 @@ impl Charts {
             width: self.width,
             height: self.height,
         };
+        let axes = |i: usize, chart: &Chart| {
+            let (x, y) = (chart.x.scale, chart.y.scale);
+            Axes { area: area(i), x, y }
+        };
         for (i, chart) in self.charts.iter().enumerate() {
-            if !(chart.x.is_valid() && chart.y.is_valid()) {
+            let axes = axes(i, chart);
+            if !(axes.x.is_valid() && axes.y.is_valid()) {
                 return Err(FigureError::Drawing(format!("an axis of `{}` is empty", chart.title)));
             }
             for layer in &chart.layers {
-                if let Some(image) = cells::image(chart, layer, &area(i), self.bar.as_ref()) {
-                    canvas.place(area(i), image);
+                if let Some(image) = cells::image(&axes, layer, self.bar.as_ref()) {
+                    canvas.place(axes.area, image);
                 }
             }
         }
@@ -284,7 +252,7 @@ impl Charts {
         canvas.finish_svg(|root| {
             paint::key(root, &self.key, LEFT, width)?;
             for (i, chart) in self.charts.iter().enumerate() {
-                paint::chart(root, chart, &area(i), self.bar.as_ref())?;
+                paint::chart(root, chart, &axes(i, chart), self.bar.as_ref())?;
             }
             match &self.bar {
                 Some(bar) => paint::bar(root, bar, &bar_area),
@@ -297,6 +265,7 @@ impl Charts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::colours::SERIES;
 
     fn chart(layers: Vec<Layer>) -> Chart {
         let (title, notes) = ("a < b & \"c\"".to_owned(), vec!["n = 3".to_owned()]);
@@ -304,7 +273,7 @@ mod tests {
     }
 
     fn bar() -> Bar {
-        Bar { label: "z".to_owned(), low: 0.0, high: 1.0, colours: ColourMap::Viridis }
+        Bar { axis: Axis::new("z", 0.0, 1.0), colours: ColourMap::Viridis }
     }
 
     /// SVG as any reader of XML takes it, and the same twice.
@@ -363,14 +332,13 @@ mod tests {
 
     #[test]
     fn axes_have_room_and_an_empty_one_is_an_error() {
-        let axis = Axis::around("", [2.0, f64::NAN, 4.0], 1.0);
-        assert!((axis.low - 1.92).abs() < 1e-12 && (axis.high - 4.08).abs() < 1e-12);
-        let axis = Axis::around("", [2.0], 1.0);
-        assert_eq!((axis.low, axis.high), (1.5, 2.5));
-        let axis = Axis::around("", [], 1.0);
-        assert!(axis.low <= 0.0 && axis.high >= 1.0);
-        let log = Axis::log("", 0.1, 1000.0);
-        assert!((log.place(10.0) - 0.5).abs() < 1e-12);
+        let around = |values: &[f64]| Axis::around("", values.iter().copied(), 1.0).scale;
+        let scale = around(&[2.0, f64::NAN, 4.0]);
+        assert!((scale.low - 1.92).abs() < 1e-12 && (scale.high - 4.08).abs() < 1e-12);
+        assert_eq!(around(&[2.0]), Scale::linear(1.5, 2.5));
+        let scale = around(&[]);
+        assert!(scale.low <= 0.0 && scale.high >= 1.0);
+        assert_eq!(Axis::about_zero("", &[-3.0, -1.0], 1.0).scale.high, 2.98);
         let mut charts = Charts::new(1, 1.0, None);
         charts.charts = vec![Chart { x: Axis::new("", 1.0, 1.0), ..chart(Vec::new()) }];
         assert!(charts.svg().unwrap_err().to_string().contains("is empty"));

@@ -10,6 +10,7 @@ pub use ecsv::ecsv;
 pub use pixels::{Pixels, Quantity};
 pub use profile::{Rows, parquet as profile_parquet, table as profile_table};
 
+use super::words::{label, per_pixel, sigma};
 use crate::stages::{Science, StageError};
 use outshine_catalogue::shape::{self, HalfMass};
 use outshine_figures::canvas::Figure;
@@ -248,29 +249,30 @@ impl Mapper {
         frame: &Frame,
         scales: &Scales,
     ) -> Result<Figure, FigureError> {
-        let mass = match scales.pixel_kpc2 {
-            Some(area) => &pixels.log_mass.per_area(area),
-            None => &pixels.log_mass,
+        let (mass, mass_name, mass_label) = match scales.pixel_kpc2 {
+            Some(area) => {
+                let name = "log_mass_stellar_density";
+                (&pixels.log_mass.per_area(area), name, label(name).to_owned())
+            }
+            None => {
+                let name = "log_mass_stellar";
+                (&pixels.log_mass, name, per_pixel(name))
+            }
         };
-        let mass_label = match scales.pixel_kpc2 {
-            Some(_) => "log_{10} \u{3a3}_{\u{2605}} [M_{\u{2299}} kpc^{\u{2212}2}]",
-            None => "log_{10} M_{\u{2605}} [M_{\u{2299}} pixel^{\u{2212}1}]",
-        };
-        let (age, age_labels) = match &pixels.t50 {
-            Some(t50) => (t50, ["t_{50%} lookback [Gyr]", "\u{3c3}(t_{50%}) [Gyr]"]),
-            None => (&pixels.age, ["mass-weighted age [Gyr]", "\u{3c3}(age) [Gyr]"]),
+        let (age, age_name) = match &pixels.t50 {
+            Some(t50) => (t50, pixels::T50),
+            None => (&pixels.age, "mass_weighted_age_gyr"),
         };
         let sigmas = [mass, age, &pixels.a_v].map(Quantity::sigma);
-        let mass_labels = [mass_label, "\u{3c3}(log_{10} mass) [dex]"];
-        let dust_labels = ["A_{V} [mag]", "\u{3c3}(A_{V}) [mag]"];
+        let sigma_labels = [mass_name, age_name, "a_v"].map(sigma);
         let of = [
-            (mass, mass_labels, 0.3, ColourMap::Viridis),
-            (age, age_labels, 0.1, ColourMap::Plasma),
-            (&pixels.a_v, dust_labels, 0.2, ColourMap::Magma),
+            (mass, mass_label.as_str(), 0.3, ColourMap::Viridis),
+            (age, label(age_name), 0.1, ColourMap::Plasma),
+            (&pixels.a_v, label("a_v"), 0.2, ColourMap::Magma),
         ];
         let layers: [Layer<'_>; 3] = std::array::from_fn(|i| {
-            let (quantity, [label, sigma_label], least_span, colours) = of[i];
-            let (median, sigma) = (&quantity.p50, &sigmas[i]);
+            let (quantity, label, least_span, colours) = of[i];
+            let (median, sigma, sigma_label) = (&quantity.p50, &sigmas[i], &sigma_labels[i]);
             Layer { label, sigma_label, median, sigma, least_span, colours }
         });
         let shown = self.shown(pixels);

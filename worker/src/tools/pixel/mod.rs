@@ -14,6 +14,7 @@ pub use tables::predictive_table;
 
 use crate::stages::again::Inferred;
 use crate::stages::{Science, StageError};
+use crate::tools::words::narrow;
 use bytes::Bytes;
 use outshine_figures::FigureError;
 use outshine_figures::canvas::Figure;
@@ -37,27 +38,27 @@ pub enum PixelError {
     Sps(#[from] outshine_sps::SpsError),
 }
 
-/// Parameters shown, with their labels.
-const TAU_SHOWN: [(&str, &str); 7] = [
-    ("log_mass_stellar", "log_{10} M_{\u{2605}} [M_{\u{2299}}]"),
-    ("log_sfr_100", "log_{10} SFR [M_{\u{2299}}/yr]"),
-    ("log_tau_gyr", "log_{10} \u{3c4} [Gyr]"),
-    ("t_i_gyr", "t_{i} [Gyr]"),
-    ("mass_weighted_age_gyr", "mean age [Gyr]"),
-    ("a_v", "A_{V} [mag]"),
-    ("metallicity", "[M/H] [dex]"),
+/// Parameters shown.
+const TAU_SHOWN: [&str; 7] = [
+    "log_mass_stellar",
+    "log_sfr_100",
+    "log_tau_gyr",
+    "t_i_gyr",
+    "mass_weighted_age_gyr",
+    "a_v",
+    "metallicity",
 ];
-const DIRICHLET_SHOWN: [(&str, &str); 8] = [
-    TAU_SHOWN[0],
-    TAU_SHOWN[1],
-    ("t25", "t_{25%} / age(z)"),
-    ("t50", "t_{50%} / age(z)"),
-    ("t75", "t_{75%} / age(z)"),
-    TAU_SHOWN[4],
-    TAU_SHOWN[5],
-    TAU_SHOWN[6],
+const DIRICHLET_SHOWN: [&str; 8] = [
+    "log_mass_stellar",
+    "log_sfr_100",
+    "t25",
+    "t50",
+    "t75",
+    "mass_weighted_age_gyr",
+    "a_v",
+    "metallicity",
 ];
-const REDSHIFT: (&str, &str) = ("redshift", "redshift");
+const REDSHIFT: &str = "redshift";
 
 /// A pixel's posterior by one campaign.
 pub struct Model<'a> {
@@ -73,7 +74,7 @@ pub struct Model<'a> {
 
 impl Model<'_> {
     fn has(&self, name: &str) -> bool {
-        name == REDSHIFT.0 || self.science.reported.contains(&name)
+        name == REDSHIFT || self.science.reported.contains(&name)
     }
 
     /// Draws of a parameter, if the family has it.
@@ -81,7 +82,7 @@ impl Model<'_> {
         if !self.has(name) {
             return None;
         }
-        if name == REDSHIFT.0 {
+        if name == REDSHIFT {
             return Some(self.pixel.redshift.clone());
         }
         Some(self.pixel.draws.of(name).iter().map(|&v| f64::from(v)).collect())
@@ -223,11 +224,10 @@ pub fn p_value(p: f64) -> String {
 /// Parameters that figures show of a family.
 #[must_use]
 pub fn shown(science: &Science) -> Vec<&'static str> {
-    let names: &[(&'static str, &str)] = match science.prior.sfh {
-        SfhFamily::Tau => &TAU_SHOWN,
-        _ => &DIRICHLET_SHOWN,
-    };
-    names.iter().map(|(name, _)| *name).collect()
+    match science.prior.sfh {
+        SfhFamily::Tau => TAU_SHOWN.to_vec(),
+        _ => DIRICHLET_SHOWN.to_vec(),
+    }
 }
 
 fn title(own: &Model<'_>) -> String {
@@ -254,28 +254,25 @@ fn corner(
     title: &str,
     names: &[String],
 ) -> Result<Figure, PixelError> {
-    let mut shown: Vec<(&str, &str)> = match own.is_tau() {
-        true => TAU_SHOWN.to_vec(),
-        false => DIRICHLET_SHOWN.to_vec(),
-    };
+    let mut shown = shown(own.science);
     // Another family is compared in what both have.
     if let Some(other) = other {
-        shown.retain(|(name, _)| other.has(name));
+        shown.retain(|name| other.has(name));
     }
     if own.pixel.redshift.len() > 1 {
         shown.push(REDSHIFT);
     }
-    let of = |model: &Model<'_>| shown.iter().map(|(name, _)| model.draws(name)).collect();
+    let of = |model: &Model<'_>| shown.iter().map(|name| model.draws(name)).collect();
     let mut posteriors = vec![Posterior { name: &names[0], draws: of(own) }];
     if let Some(other) = other {
         posteriors.push(Posterior { name: &names[1], draws: of(other) });
     }
     if let Some(external) = external {
-        let draws = shown.iter().map(|(name, _)| external.of(name).map(<[f64]>::to_vec)).collect();
+        let draws = shown.iter().map(|name| external.of(name).map(<[f64]>::to_vec)).collect();
         posteriors.push(Posterior { name: &external.name, draws });
     }
-    let labels: Vec<&str> = shown.iter().map(|(_, label)| *label).collect();
-    let truth: Vec<Option<f64>> = shown.iter().map(|(name, _)| own.truth(name)).collect();
+    let labels: Vec<&str> = shown.iter().map(|name| narrow(name)).collect();
+    let truth: Vec<Option<f64>> = shown.iter().map(|name| own.truth(name)).collect();
     let note = format!("campaign {}", own.name);
     let posteriors = &posteriors;
     let corner = Corner { title, note: &note, labels: &labels, truth: &truth, posteriors };

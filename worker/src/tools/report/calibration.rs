@@ -6,13 +6,14 @@ use super::html::{Page, Rows, number};
 use super::{cross_prior, ranks};
 use arrow::array::{Array, AsArray, Float64Array, StringArray};
 use arrow::datatypes::{UInt32Type, UInt64Type};
+use outshine_npe::diagnostics::{DENSITY_RANK, TARP};
 use outshine_schemas::outcome::Facts;
 use outshine_store::Table;
 
 /// Populations that figures are of: pixels, and galaxies as one object.
 pub(super) const POPULATIONS: [&str; 2] = ["pixel", "integrated"];
 /// Joint tests, of all parameters together.
-pub(super) const JOINT: [&str; 2] = ["tarp", "density_rank"];
+pub(super) const JOINT: [&str; 2] = [TARP, DENSITY_RANK];
 /// Rows that repeat the ranks of another parameter.
 const REPEATED: [&str; 2] = ["log_sfr_100_forming", "tau_gyr"];
 /// Probabilities of central intervals and the columns of their coverage.

@@ -5,16 +5,13 @@ use super::ReportError;
 use super::calibration::at;
 use super::html::{Page, number};
 use super::ranks::level;
-use super::words::label;
+use crate::tools::words::{label, short};
 use arrow::array::Float64Array;
-use outshine_figures::chart::{Axis, Bar, Chart, Charts, Dash, Layer, SERIES};
-use outshine_figures::colours::ColourMap;
+use outshine_figures::chart::{Axis, Bar, Chart, Charts, Dash, Layer};
+use outshine_figures::colours::{ColourMap, SERIES};
 use outshine_kernels::quantile;
 use outshine_schemas::outcome::Facts;
 use outshine_store::Table;
-
-/// Least mean S/N of the objects that are shown.
-const LEAST_SNR: f64 = 1.0;
 
 /// Writes its figures and what the stage says of it.
 ///
@@ -24,13 +21,15 @@ pub(super) fn write(page: &mut Page, table: &Table, facts: &Facts) -> Result<(),
     let fact = facts.get("cross_prior");
     let figure = |key: &str| fact.and_then(|f| f.get(key)?.as_f64()).unwrap_or(f64::NAN);
     let family = fact.and_then(|f| f.get("simulations_of")?.as_str()).unwrap_or("the other family");
+    // That of the objects that the stage judges by.
+    let least_snr = figure("least_mean_snr");
     page.part("Cross-prior test");
     page.say(&format!(
         "The model on {} simulations of {family} histories (mean S/N above {}): surviving masses are {} dex off in \
          the mean and {} in the median, scatter {} dex, {} % of true masses inside the central 68 %; \
          correlation of the offset with the mass formed before t_i: {}.",
         number(figure("objects"), 0),
-        number(figure("least_mean_snr"), 0),
+        number(least_snr, 0),
         number(figure("offset_mean_dex"), 3),
         number(figure("offset_median_dex"), 3),
         number(figure("scatter_dex"), 3),
@@ -40,26 +39,21 @@ pub(super) fn write(page: &mut Page, table: &Table, facts: &Facts) -> Result<(),
     let f = |name: &str| table.float64(name);
     let (truth, median) = (f("log_mass_stellar_true")?, f("log_mass_stellar_p50")?);
     let (before, snr) = (f("mass_before_t_i")?, f("mean_snr")?);
-    let seen: Vec<usize> = (0..table.rows()).filter(|&i| at(&snr, i) > LEAST_SNR).collect();
+    let seen: Vec<usize> = (0..table.rows()).filter(|&i| at(&snr, i) > least_snr).collect();
     let column = |c: &Float64Array| -> Vec<f64> { seen.iter().map(|&i| at(c, i)).collect() };
     let (truth, median, before) = (column(&truth), column(&median), column(&before));
     let offset: Vec<f64> = median.iter().zip(&truth).map(|(m, t)| m - t).collect();
     if !offset.iter().any(|o| o.is_finite()) {
         return Ok(());
     }
-    let bar = Bar {
-        label: "mass formed before t_{i}".to_owned(),
-        low: 0.0,
-        high: 1.0,
-        colours: ColourMap::Plasma,
-    };
+    let fraction = Axis::new("mass formed before t_{i}", 0.0, 1.0);
+    let bar = Bar { axis: fraction.clone(), colours: ColourMap::Plasma };
     let mut charts = Charts::new(2, 0.7, Some(bar));
-    let axis = Axis::nearly("fitted \u{2212} true log_{10} M_{\u{2605}} [dex]", &offset, 0.5);
-    let most = axis.low.abs().max(axis.high.abs());
-    let y = Axis::new(&axis.label, -most, most);
+    let y = format!("fitted \u{2212} true {} [dex]", short("log_mass_stellar"));
+    let y = Axis::about_zero(&y, &offset, 0.5);
     let x =
         Axis::around(&format!("true {}", label("log_mass_stellar")), truth.iter().copied(), 1.0);
-    let (low, high) = (x.low, x.high);
+    let (low, high) = (x.scale.low, x.scale.high);
     let cloud =
         |x: &[f64]| Layer::Points { x: x.to_vec(), y: offset.clone(), value: before.clone() };
     charts.charts.push(Chart {
@@ -72,7 +66,7 @@ pub(super) fn write(page: &mut Page, table: &Table, facts: &Facts) -> Result<(),
     charts.charts.push(Chart {
         title: String::new(),
         notes: Vec::new(),
-        x: Axis::new("mass formed before t_{i}", 0.0, 1.0),
+        x: fraction,
         y,
         layers: vec![cloud(&before), level(0.0, 1.0, 0.0), medians(&before, &offset)],
     });

@@ -3,13 +3,15 @@
 
 use super::ReportError;
 use super::html::{Page, Rows, number};
+use crate::tools::words::label;
 use arrow::array::Array;
 use arrow::datatypes::UInt32Type;
 use outshine_catalogue::agreement::{self, Masses, Row};
 use outshine_catalogue::interval::Interval;
 use outshine_catalogue::threshold::crossing;
-use outshine_figures::chart::{Axis, Bar, Chart, Charts, Dash, FULL_WIDTH, GUIDE, Layer, SERIES};
-use outshine_figures::colours::ColourMap;
+use outshine_figures::chart::{Axis, Bar, Chart, Charts, Dash, FULL_WIDTH, Layer};
+use outshine_figures::colours::{ColourMap, GUIDE, SERIES};
+use outshine_figures::scale::Scale;
 use outshine_schemas::flags;
 use outshine_store::Table;
 use serde_json::{Value, json};
@@ -178,22 +180,19 @@ impl Galaxies {
             page.note("No galaxy has both masses.");
             return Ok(table);
         }
-        let names = [
-            "integrated log_{10} M_{\u{2605}} [M_{\u{2299}}]",
-            "resolved log_{10} M_{\u{2605}} [M_{\u{2299}}]",
-        ];
+        let names = ["integrated", "resolved"].map(mass_label);
         let offset = "resolved \u{2212} integrated [dex]";
         let mut charts = self.pair(&[&integrated, &resolved], names, offset);
         let truth: Vec<f64> = self.masses.iter().map(|g| g.truth.unwrap_or(f64::NAN)).collect();
         let is_mock = truth.iter().any(|t| t.is_finite());
         if is_mock {
             charts.charts.truncate(1);
-            let label = "true log_{10} M_{\u{2605}} [M_{\u{2299}}]";
+            let label = mass_label("true");
             for (mass, name) in [
                 (&resolved, "resolved \u{2212} true [dex]"),
                 (&integrated, "integrated \u{2212} true [dex]"),
             ] {
-                charts.charts.push(self.offsets(&truth, mass, label, name));
+                charts.charts.push(self.offsets(&truth, mass, &label, name));
             }
             charts = Charts { charts: charts.charts, ..Charts::new(3, 0.9, charts.bar) };
         }
@@ -203,12 +202,12 @@ impl Galaxies {
     }
 
     /// One mass against another, and their offset.
-    fn pair(&self, masses: &[&[f64]; 2], names: [&str; 2], offset: &str) -> Charts {
+    fn pair(&self, masses: &[&[f64]; 2], names: [String; 2], offset: &str) -> Charts {
         let [x, y] = masses;
         let mut charts = Charts::new(2, 0.75, Some(self.redshift_bar()));
         let both = || x.iter().chain(y.iter()).copied();
         let axis = |name: &str| Axis::around(name, both(), LEAST_DEX);
-        let (low, high) = (axis("").low, axis("").high);
+        let Scale { low, high, .. } = axis("").scale;
         let guide = |by: f64, dash: Dash| Layer::Curve {
             points: vec![(low, low + by), (high, high + by)],
             colour: GUIDE,
@@ -220,11 +219,11 @@ impl Galaxies {
         charts.charts.push(Chart {
             title: String::new(),
             notes: Vec::new(),
-            x: axis(names[0]),
-            y: axis(names[1]),
+            x: axis(&names[0]),
+            y: axis(&names[1]),
             layers,
         });
-        charts.charts.push(self.offsets(x, y, names[0], offset));
+        charts.charts.push(self.offsets(x, y, &names[0], offset));
         charts
     }
 
@@ -239,7 +238,7 @@ impl Galaxies {
         let finite = offsets.iter().filter(|o| o.is_finite());
         let most = finite.fold(OFFSETS.0, |most, o| most.max(1.1 * o.abs())).min(OFFSETS.1);
         let beyond = offsets.iter().filter(|o| o.abs() > most).count();
-        let (low, high) = (x.low, x.high);
+        let Scale { low, high, .. } = x.scale;
         let guide = |by: f64, dash: Dash| Layer::Curve {
             points: vec![(low, by), (high, by)],
             colour: GUIDE,
@@ -264,7 +263,7 @@ impl Galaxies {
         let shown = self.masses.iter().filter(|g| g.resolved.is_some());
         let redshifts: Vec<f64> = shown.filter_map(|g| g.redshift).collect();
         let axis = Axis::nearly("redshift", &redshifts, LEAST_REDSHIFTS);
-        Bar { label: axis.label, low: axis.low, high: axis.high, colours: ColourMap::Plasma }
+        Bar { axis, colours: ColourMap::Plasma }
     }
 
     fn p50(&self, of: fn(&Masses) -> Option<Interval>) -> Vec<f64> {
@@ -281,8 +280,8 @@ impl Galaxies {
             page.note("No galaxy has both an integrated mass and a redshift.");
             return Ok(());
         }
-        let label = "pixels above the S/N limit".to_owned();
-        let bar = Bar { label, low: 0.0, high: 1.0, colours: ColourMap::Viridis };
+        let axis = Axis::new("pixels above the S/N limit", 0.0, 1.0);
+        let bar = Bar { axis, colours: ColourMap::Viridis };
         let mut charts = Charts::new(1, 0.5, Some(bar));
         charts.width = FULL_WIDTH / 2;
         charts.height = charts.width * 7 / 10;
@@ -297,11 +296,7 @@ impl Galaxies {
             title: String::new(),
             notes: Vec::new(),
             x: Axis::around("redshift", shown().map(|p| *p.0), LEAST_REDSHIFTS),
-            y: Axis::around(
-                "integrated log_{10} M_{\u{2605}} [M_{\u{2299}}]",
-                shown().map(|p| *p.1),
-                LEAST_DEX,
-            ),
+            y: Axis::around(&mass_label("integrated"), shown().map(|p| *p.1), LEAST_DEX),
             layers,
         });
         let caption = "Galaxies over integrated mass and redshift, coloured by the fraction of their member \
@@ -371,10 +366,9 @@ impl Galaxies {
             ("resolved", (|g: &Masses| g.resolved) as fn(&Masses) -> Option<Interval>),
             ("integrated", |g: &Masses| g.integrated),
         ] {
-            let axes = ["this", "other"]
-                .map(|c| format!("{what} log_{{10}} M_{{\u{2605}}}, {c} [M_{{\u{2299}}}]"));
+            let axes = ["other", "this"].map(|which| format!("{}, {which}", mass_label(what)));
             let (x, y) = (those.p50(of), these.p50(of));
-            let charts = these.pair(&[&x, &y], [&axes[1], &axes[0]], "this \u{2212} other [dex]");
+            let charts = these.pair(&[&x, &y], axes, "this \u{2212} other [dex]");
             match &mut all {
                 None => all = Some(charts),
                 Some(all) => all.charts.extend(charts.charts),
@@ -387,6 +381,11 @@ impl Galaxies {
         }
         Ok(table)
     }
+}
+
+/// An axis of masses of a kind.
+fn mass_label(kind: &str) -> String {
+    format!("{kind} {}", label("log_mass_stellar"))
 }
 
 /// Lines of equality, and 0.5 and 1 dex from it.

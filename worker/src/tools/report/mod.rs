@@ -10,7 +10,6 @@ mod galaxies;
 pub mod html;
 mod pixels;
 mod ranks;
-mod words;
 
 pub use calibration::{Calibration, calibration, validation};
 pub use checks::{Checked, checks, checks_json};

@@ -7,13 +7,13 @@
 use super::ReportError;
 use super::galaxies::flag_rows;
 use super::html::Page;
-use super::words::{label, short};
 use crate::stages::{Science, truth};
+use crate::tools::words::{label, short};
 use arrow::array::{Array, Float32Array};
 use arrow::datatypes::UInt32Type;
 use outshine_catalogue::interval::Interval;
-use outshine_figures::chart::{Axis, Bar, Chart, Charts, Dash, GUIDE, Layer, Name, SERIES};
-use outshine_figures::colours::ColourMap;
+use outshine_figures::chart::{Axis, Bar, Chart, Charts, Dash, Layer, Name};
+use outshine_figures::colours::{ColourMap, GUIDE, SERIES};
 use outshine_kernels::random::{Purpose, Stream};
 use outshine_kernels::{quantile, scalar};
 use outshine_schemas::flags::NOT_FITTED;
@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 
 /// Pixels that figures are of, at most.
 const MOST: usize = 200_000;
-/// Edges of the bins of S/N of the residuals.
+/// Edges of the bins of S/N of the residuals; pixels below the first are left out.
 const SNR_EDGES: [f64; 4] = [1.0, 5.0, 10.0, f64::INFINITY];
 /// Parameters whose residuals are shown, and the least range of each.
 const RESIDUALS: [(&str, f64); 5] = [
@@ -180,11 +180,13 @@ impl PixelSample {
         );
     }
 
-    fn shown(&self) -> String {
-        match self.stride {
-            1 => format!("All {} fitted pixels.", self.fitted),
-            n => format!("One in {n} of {} fitted pixels.", self.fitted),
-        }
+    /// Says which pixels a figure is of: those `which`, or an even part of them.
+    fn shown(&self, which: &str) -> String {
+        let part = match self.stride {
+            1 => "all".to_owned(),
+            n => format!("one in {n} of"),
+        };
+        format!("Of {} fitted pixels, {part} those {which}.", self.fitted)
     }
 
     /// Residuals against the truth of a mock; nothing where there is none.
@@ -207,7 +209,7 @@ impl PixelSample {
                 "Median of the posterior minus truth, in bins of mean S/N; colours: \u{3c3} of the posterior, \
                  its mean where pixels crowd. Dashed and dotted: one and two mean \u{3c3}. \
                  Axes hold the central 98 % of the pixels. {}",
-                self.shown()
+                self.shown(&format!("of mean S/N {} or more", SNR_EDGES[0]))
             );
             page.figure(&charts.svg()?, &caption);
         }
@@ -217,22 +219,19 @@ impl PixelSample {
     fn residuals(&self, name: &str, values: &[Values], span: f64) -> Charts {
         let residual = |v: &Values| f64::from(v[1] - v[3]);
         let sigma = |v: &Values| 0.5 * f64::from(v[2] - v[0]);
-        let known: Vec<usize> =
-            (0..values.len()).filter(|&i| residual(&values[i]).is_finite()).collect();
+        let is_shown =
+            |&i: &usize| residual(&values[i]).is_finite() && self.mean_snr[i] >= SNR_EDGES[0];
+        let known: Vec<usize> = (0..values.len()).filter(is_shown).collect();
         let all = |of: &dyn Fn(&Values) -> f64| {
             known.iter().map(|&i| of(&values[i])).collect::<Vec<f64>>()
         };
         let truth = |v: &Values| f64::from(v[3]);
         let x = Axis::nearly(&format!("true {}", label(name)), &all(&truth), span);
-        let limits = Axis::nearly("", &all(&residual), span);
-        let most = limits.low.abs().max(limits.high.abs());
-        let sigmas = Axis::nearly("", &all(&sigma), 0.1);
-        let bar = Bar {
-            label: format!("\u{3c3}({})", short(name)),
-            low: sigmas.low,
-            high: sigmas.high,
-            colours: ColourMap::Viridis,
-        };
+        let y = Axis::about_zero("median \u{2212} truth", &all(&residual), span);
+        // With room above for the note.
+        let y = Axis::new(&y.label, y.scale.low, 1.3 * y.scale.high);
+        let axis = Axis::nearly(&format!("\u{3c3}({})", short(name)), &all(&sigma), 0.1);
+        let bar = Bar { axis, colours: ColourMap::Viridis };
         let mut charts = Charts::new(3, 0.8, Some(bar));
         for bin in SNR_EDGES.windows(2) {
             let inside = |i: &&usize| self.mean_snr[**i] >= bin[0] && self.mean_snr[**i] < bin[1];
@@ -251,7 +250,7 @@ impl PixelSample {
             for (times, dash) in [(0.0, Dash::Solid), (1.0, Dash::Dashed), (2.0, Dash::Dotted)] {
                 for sign in if times == 0.0 { &[1.0][..] } else { &[1.0, -1.0] } {
                     let y = sign * times * mean;
-                    let points = vec![(x.low, y), (x.high, y)];
+                    let points = vec![(x.scale.low, y), (x.scale.high, y)];
                     layers.push(Layer::Curve { points, colour: GUIDE, dash, marked: false });
                 }
             }
@@ -265,8 +264,7 @@ impl PixelSample {
                     format!("n = {}, mean {offset:.3}", rows.len()).replace('-', "\u{2212}"),
                 ],
                 x: x.clone(),
-                // With room above for the note.
-                y: Axis::new("median \u{2212} truth", -most, 1.3 * most),
+                y: y.clone(),
                 layers,
             });
         }
@@ -323,8 +321,9 @@ impl PixelSample {
         let caption = format!(
             "Half of p84 \u{2212} p16 of the posteriors of pixels over that of the prior at the same redshifts: \
              medians in bins of mean S/N. Near 1 the data say nothing that the prior does \
-             not; above 1 where a redshift that is fitted along widens the posterior. {}",
-            self.shown()
+             not; above 1 where a redshift that is fitted along widens the posterior. {} Bins of \
+             fewer than {LEAST} are left out.",
+            self.shown("of S/N above 0 in galaxies of known redshift")
         );
         page.figure(&charts.svg()?, &caption);
         Ok(())

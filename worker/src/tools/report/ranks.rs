@@ -4,9 +4,11 @@
 use super::ReportError;
 use super::calibration::{JOINT, LEVELS, POPULATIONS, Row, at, counts, is_shown, name_of, of};
 use super::html::{Page, number};
-use super::words::short;
+use crate::tools::words::short;
 use arrow::datatypes::UInt64Type;
-use outshine_figures::chart::{Axis, Chart, Charts, Dash, GUIDE, Layer, Name, SERIES};
+use outshine_figures::chart::{Axis, Chart, Charts, Dash, Layer, Name};
+use outshine_figures::colours::{GUIDE, SERIES};
+use outshine_npe::diagnostics::TARP;
 use outshine_store::Table;
 
 /// Standard deviations, and deviation of a distribution times the root of the
@@ -159,7 +161,7 @@ pub(super) fn joint(page: &mut Page, rows: &[Row]) -> Result<(), ReportError> {
             let (colour, dash) = (SERIES[i], Dash::ALL[i]);
             layers.push(Layer::Curve { points, colour, dash, marked: false });
         }
-        let title = if test == "tarp" { "TARP" } else { "density rank" };
+        let title = if test == TARP { "TARP" } else { "density rank" };
         charts.charts.push(Chart {
             title: title.to_owned(),
             notes,
