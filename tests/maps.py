@@ -143,6 +143,7 @@ for name in profiles.colnames:
     assert equal(one, two), name
     unit = units.get(name, "").replace("log10(", "dex(")
     assert (profiles[name].unit or u.Unit("")) == u.Unit(unit), (name, profiles[name].unit)
+compared = 0
 for galaxy in catalogue:
     own = profiles[profiles["galaxy_id"] == galaxy["galaxy_id"]]
     assert own["pixels"].sum() == galaxy["pixels_used"]
@@ -166,7 +167,21 @@ for galaxy in catalogue:
             continue
         inside = (radius >= low) & (radius < high) & np.isfinite(mass)
         assert inside.sum() == annulus["pixels"]
-        if inside.any():
-            median = np.median(mass[inside].astype(float))
-            assert abs(median - annulus["log_mass_stellar_p50"]) < 1e-9
-print("astropy agrees:", checked, "galaxies,", len(profiles), "annuli")
+        quantities = [(of, of, 0.0, 1e-9) for _, of, _ in PLANES]
+        if not np.ma.is_masked(annulus["semi_major_kpc"]):
+            side = annulus["semi_major_kpc"] / annulus["semi_major_px"]
+            # Values per area are rounded to single precision before.
+            quantities += [(of + "_density", of, 2 * np.log10(side), 2e-6)
+                           for of in ["log_mass_stellar", "log_sfr_100"]]
+        for name, of, area, within in quantities:
+            for level, end, part in [("p16", "p16", 50), ("p50", "p50", 50), ("p84", "p84", 50),
+                                     ("low", "p50", 16), ("high", "p50", 84)]:
+                told = annulus[f"{name}_{level}"]
+                assert np.ma.is_masked(told) == (not inside.any()), (name, level)
+                if inside.any():
+                    values = column(rows, f"{of}_{end}")[inside].astype(float)
+                    expected = np.percentile(values, part) - area
+                    assert abs(expected - told) < within, (name, level, expected, told)
+                    compared += 1
+assert compared > 0 or not any(galaxy["pixels_used"] for galaxy in catalogue)
+print("astropy agrees:", checked, "galaxies,", len(profiles), "annuli,", compared, "levels")
