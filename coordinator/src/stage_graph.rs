@@ -141,11 +141,15 @@ impl State {
                 pending: r.pending.len(),
                 failed: r.failed.len(),
             },
-            _ => TaskCounts {
-                done: self.commits().len(),
-                pending: 0,
-                failed: self.ended().map_or(0, |ended| ended.failures.len()),
-            },
+            _ => {
+                let ended = self.ended();
+                let done = self.commits().len();
+                let failed = ended.map_or(0, |ended| ended.failures.len());
+                // Nobody knows how many spans training would have had.
+                let plan = ended.map(|e| &e.plan).filter(|plan| plan.stage != Stage::Train);
+                let planned = plan.map_or(0, |plan| plan.shards.len());
+                TaskCounts { done, pending: planned.saturating_sub(done + failed), failed }
+            }
         }
     }
 
@@ -317,33 +321,33 @@ impl StageGraph {
 
     /// The commits of these shards of a running stage were seen, written at these
     /// times: their tasks are not pending any more, but the stage waits until they
-    /// are taken in.
+    /// are taken in. Of those that were seen before, only the time is new.
     pub fn see(&mut self, stage: Stage, commits: &[(Shard, SystemTime)]) {
         let Some(State::Running(running)) = self.states.get_mut(&stage) else { return };
         for &(shard, written) in commits {
             let failed = running.failed.remove(&shard).is_some();
             if running.pending.remove(&shard) || failed {
                 running.unread.insert(shard);
+            }
+            if running.unread.contains(&shard) {
                 running.written.insert(shard, written);
             }
         }
     }
 
     /// The groups of a running stage that have an index, and when it was written:
-    /// as if the commits of all their tasks had been seen. Of a group that was
-    /// told before, nothing changes.
+    /// as if the commits of all their tasks had been seen, but for when these were
+    /// written. Of a group that was told before, nothing changes.
     pub fn see_indexes(&mut self, stage: Stage, mut indexed: BTreeMap<u64, SystemTime>) {
         let Some(State::Running(running)) = self.states.get_mut(&stage) else { return };
         indexed.retain(|group, _| !running.indexed.contains_key(group));
-        let of = |shard: &Shard| indexed.get(&shard.group());
+        let is_in = |shard: &Shard| indexed.contains_key(&shard.group());
         let pending = std::mem::take(&mut running.pending);
-        let (seen, pending) = pending.into_iter().partition(|shard| of(shard).is_some());
+        let (seen, pending) = pending.into_iter().partition(is_in);
         running.pending = pending;
-        let failed = running.failed.keys().copied().filter(|shard| of(shard).is_some());
+        let failed = running.failed.keys().copied().filter(is_in);
         let seen: BTreeSet<Shard> = failed.chain(seen).collect();
         running.failed.retain(|shard, _| !seen.contains(shard));
-        let written = seen.iter().filter_map(|shard| Some((*shard, *of(shard)?)));
-        running.written.extend(written.collect::<Vec<_>>());
         running.unread.extend(seen);
         running.indexed.extend(indexed);
     }
@@ -455,15 +459,6 @@ impl StageGraph {
         match &self.states[&task.stage] {
             State::Running(r) => r.pending.contains(&task.shard) && r.of.id(task.shard) == task.id,
             _ => false,
-        }
-    }
-
-    /// The failed tasks of a running stage.
-    #[must_use]
-    pub fn failed(&self, stage: Stage) -> BTreeSet<TaskId> {
-        match &self.states[&stage] {
-            State::Running(r) => r.failed.values().map(|failure| failure.task.clone()).collect(),
-            _ => BTreeSet::new(),
         }
     }
 

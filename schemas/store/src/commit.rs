@@ -220,6 +220,12 @@ pub async fn list_committed(
     Ok(entries)
 }
 
+/// The record at `path` among `entries`, which are sorted by path.
+pub fn find<'a>(entries: &'a [Entry], path: &str) -> Option<&'a Entry> {
+    let at = entries.binary_search_by(|entry| entry.path.as_str().cmp(path)).ok()?;
+    Some(&entries[at])
+}
+
 /// The commit records at `paths`, but for those that are not there.
 pub async fn read_records(
     store: &Store,

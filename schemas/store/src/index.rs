@@ -14,8 +14,9 @@ use outshine_schemas::digest::Digest;
 use outshine_schemas::outcome::{CommitIndex, CommitRecord};
 use outshine_schemas::task::Stage;
 
+use crate::commit::find;
 use crate::layout::Layout;
-use crate::{Store, StoreError};
+use crate::{Entry, Store, StoreError};
 
 /// The groups of a stage made from `inputs` that have an index, and when it was written.
 pub async fn list(
@@ -59,29 +60,38 @@ pub async fn read(store: &Store, path: &str) -> Result<CommitIndex, StoreError> 
     }
 }
 
-/// The commits of a group by its index, written at `written`: those whose records are
-/// still there and older. None where the index cannot be used.
-pub async fn commits(
+/// A group as its index has it, and its listing.
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    /// Commits by the index: those whose records are still there and older than it. None
+    /// where the index cannot be used.
+    pub commits: Vec<CommitRecord>,
+    /// All commit records of the group, sorted by path.
+    pub entries: Vec<Entry>,
+}
+
+/// A group by its index, written at `written`, and by its listing.
+pub async fn group(
     store: &Store,
     layout: &Layout,
     (stage, inputs, group): (Stage, &Digest, u64),
     written: SystemTime,
-) -> Result<Vec<CommitRecord>, StoreError> {
+) -> Result<Group, StoreError> {
     let path = layout.index(stage, inputs, group);
-    let index = match read(store, &path).await {
-        Ok(index) => index,
-        Err(StoreError::NotFound { .. }) => return Ok(Vec::new()),
+    let commits = match read(store, &path).await {
+        Ok(index) => index.commits,
+        Err(StoreError::NotFound { .. }) => Vec::new(),
         Err(error @ (StoreError::Corrupt { .. } | StoreError::Version { .. })) => {
             tracing::warn!(%error, "the index is not used: see `outshine verify`");
-            return Ok(Vec::new());
+            Vec::new()
         }
         Err(error) => return Err(error),
     };
     let entries = store.list(&layout.commit_group(stage, group)).await?;
     let is_there = |record: &CommitRecord| {
         let path = layout.commit(stage, record.shard, &record.task);
-        let at = entries.binary_search_by(|entry| entry.path.as_str().cmp(&path));
-        at.is_ok_and(|at| entries[at].modified <= written)
+        find(&entries, &path).is_some_and(|entry| entry.modified <= written)
     };
-    Ok(index.commits.into_iter().filter(is_there).collect())
+    let commits = commits.into_iter().filter(is_there).collect();
+    Ok(Group { commits, entries })
 }
