@@ -165,7 +165,7 @@ impl Judge<'_> {
         }
         let losses = self.layout.stage_losses(self.stage);
         if let Some(id) = task_in(&losses, path) {
-            // <task>/<redeliveries>.json
+            // <task>/<delivery>.json
             return (path[losses.len()..].matches('/').count() == 2).then_some(id);
         }
         let failures = self.layout.failures(self.stage);

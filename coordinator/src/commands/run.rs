@@ -210,6 +210,7 @@ async fn drive(
         board: board.clone(),
         consumers: runtime::Consumers::default(),
         kernel: Arc::new(Stages::default()),
+        new_id: runtime::random_ids(),
     };
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut worker = tokio::spawn(runtime::run(queue.clone(), store.clone(), settings, stopped));
