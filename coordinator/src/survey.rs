@@ -118,34 +118,44 @@ impl Survey {
             && self.stages.values().all(|s| s.plan.is_none() && s.records.is_empty())
     }
 
-    /// Whether a stage that was made from `stage`, as planned now, has a plan, so
-    /// that `stage` has ended once.
+    /// Stages that were made from `stage`, as planned now.
     #[must_use]
-    pub fn has_ended(&self, stage: Stage) -> bool {
-        self.takers(stage).next().is_some()
-    }
-
-    /// Whether such a stage took what a task of `stage` made.
-    #[must_use]
-    pub fn was_taken(&self, stage: Stage, shard: Shard) -> bool {
-        let lacks = |source: &Source| source.missing.contains(&shard);
-        self.takers(stage).any(|source| !source.is_some_and(lacks))
-    }
-
-    /// Plans of later stages that were made from `stage`: what they say of it,
-    /// where they say anything.
-    fn takers(&self, stage: Stage) -> impl Iterator<Item = Option<&Source>> {
+    pub fn takers(&self, stage: Stage) -> Takers {
         let layout = Layout::new(&self.campaign.id());
-        let path = self.stages.get(&stage).map(|survey| survey.plan_path.clone());
-        let later = self.stages.iter().filter(move |(later, _)| later.needs().contains(&stage));
-        later.filter_map(move |(_, survey)| match survey.plan.as_ref()? {
-            Ok(plan) => match plan.source(stage) {
-                // Made from it as it was planned before a retry.
-                Some(source) if Some(layout.plan(stage, &source.inputs)) != path => None,
-                source => Some(source),
-            },
-            Err(_) => Some(None),
-        })
+        let path = self.stages.get(&stage).map(|survey| &survey.plan_path);
+        let later = self.stages.iter().filter(|(later, _)| later.needs().contains(&stage));
+        let lacks = |source: &Source| source.missing.iter().copied().collect();
+        Takers(
+            later
+                .filter_map(|(_, survey)| match survey.plan.as_ref()? {
+                    Ok(plan) => match plan.source(stage) {
+                        // Made from it as it was planned before a retry.
+                        Some(source) if Some(&layout.plan(stage, &source.inputs)) != path => None,
+                        source => Some(source.map(lacks).unwrap_or_default()),
+                    },
+                    Err(_) => Some(BTreeSet::new()),
+                })
+                .collect(),
+        )
+    }
+}
+
+/// The stages that have a plan and were made from one stage: the shards of it that
+/// each went on without.
+#[derive(Debug)]
+pub struct Takers(Vec<BTreeSet<Shard>>);
+
+impl Takers {
+    /// Whether there is one, so that the stage has ended once.
+    #[must_use]
+    pub fn has_any(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    /// Whether one took what the task of a shard made.
+    #[must_use]
+    pub fn took(&self, shard: Shard) -> bool {
+        self.0.iter().any(|missing| !missing.contains(&shard))
     }
 }
 

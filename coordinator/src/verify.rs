@@ -5,6 +5,7 @@ use crate::survey::{Fault, READS_AT_A_TIME, StageSurvey, Survey, SurveyError, su
 use futures::{StreamExt, TryStreamExt, stream};
 use outshine_schemas::campaign::ResolvedCampaign;
 use outshine_schemas::digest::Digest;
+use outshine_schemas::ids::TaskId;
 use outshine_schemas::outcome::{CommitIndex, CommitRecord, FileRecord};
 use outshine_schemas::task::{Shard, Stage};
 use outshine_store::layout::Layout;
@@ -279,7 +280,7 @@ impl Walk<'_> {
         let of = format!("the plan of stage {stage}");
         match &found.plan {
             Some(Err(fault)) => self.fault(fault, Some(stage), &path, &of, vec![path.clone()]),
-            None if !found.commits().is_empty() || survey.has_ended(stage) => {
+            None if !found.commits().is_empty() || survey.takers(stage).has_any() => {
                 self.fault(&Fault::Missing, Some(stage), &path, &of, Vec::new());
             }
             _ => {}
@@ -316,10 +317,12 @@ impl Walk<'_> {
                 }
             }
         }
+        let takers = survey.takers(stage);
+        let failures: BTreeSet<&TaskId> = found.failures.iter().map(|f| &f.task).collect();
         for (id, task) in found.planned.iter().filter(|(id, _)| !seen.contains(id.as_str())) {
-            let failed = found.failures.iter().any(|failure| failure.task == *id);
+            let failed = failures.contains(id);
             self.report.waiting += u64::from(!failed);
-            if failed || !survey.was_taken(stage, task.shard) {
+            if failed || !takers.took(task.shard) {
                 continue;
             }
             let of = format!("the commit record of {} ({stage})", part(stage, task.shard));
