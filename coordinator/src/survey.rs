@@ -285,7 +285,9 @@ async fn read_records(
     let read: Vec<_> = stream::iter(entries)
         .map(|entry| async move {
             let judged = match commit::read_record(store, &entry.path).await {
-                Ok(Some(record)) => check_record(layout, stage, digest, &entry.path, record),
+                Ok(Some(record)) => {
+                    check_record(layout, stage, digest, &entry.path, &record).map(|()| record)
+                }
                 Ok(None) => Err(Fault::Missing),
                 Err(error) => Err(Fault::of(&entry.path, error)?),
             };
@@ -297,14 +299,14 @@ async fn read_records(
     Ok(read.into_iter().filter(|(_, judged)| *judged != Err(Fault::Missing)).collect())
 }
 
-/// Checks all of a record that follows from the rest of it.
-fn check_record(
+/// Checks all of a record at `path` that follows from the rest of it.
+pub(crate) fn check_record(
     layout: &Layout,
     stage: Stage,
     campaign: &Digest,
     path: &str,
-    record: CommitRecord,
-) -> Result<CommitRecord, Fault> {
+    record: &CommitRecord,
+) -> Result<(), Fault> {
     let damaged = |reason: &str| Err(Fault::Damaged(reason.to_owned()));
     let id = TaskId::derive(campaign, stage, record.shard, &record.inputs);
     if record.stage != stage || record.task != id || layout.commit(stage, record.shard, &id) != path
@@ -321,7 +323,7 @@ fn check_record(
             return damaged(&format!("its file {} is not where its attempts write", file.name));
         }
     }
-    Ok(record)
+    Ok(())
 }
 
 /// Holds plan and records against each other and against what the stages

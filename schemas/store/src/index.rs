@@ -26,8 +26,8 @@ pub async fn list(
     inputs: &Digest,
 ) -> Result<BTreeMap<u64, SystemTime>, StoreError> {
     let entries = store.list(&layout.indexes_of(stage, inputs)).await?;
-    let group = |path: &str| path.rsplit('/').next()?.strip_suffix(".json")?.parse().ok();
-    Ok(entries.into_iter().filter_map(|e| Some((group(&e.path)?, e.modified))).collect())
+    let group = |entry: Entry| Some((layout.index_of(stage, &entry.path)?, entry.modified));
+    Ok(entries.into_iter().filter_map(group).collect())
 }
 
 /// Writes the index of a group whose tasks are all committed, unless it is there.

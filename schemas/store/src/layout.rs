@@ -90,9 +90,21 @@ impl Layout {
         format!("{}/index", self.root)
     }
 
+    /// The folder of a stage's indexes of commit records.
+    pub fn stage_indexes(&self, stage: Stage) -> String {
+        format!("{}/{stage}", self.indexes())
+    }
+
     /// The folder of the indexes of a stage that is made from `inputs`.
     pub fn indexes_of(&self, stage: Stage, inputs: &Digest) -> String {
-        format!("{}/{stage}/{}", self.indexes(), inputs.short())
+        format!("{}/{}", self.stage_indexes(stage), inputs.short())
+    }
+
+    /// The group of a stage whose index lies at `path`, if one does.
+    pub fn index_of(&self, stage: Stage, path: &str) -> Option<u64> {
+        let rest = path.strip_prefix(&self.stage_indexes(stage))?.strip_prefix('/')?;
+        let (_inputs, name) = rest.split_once('/')?;
+        name.strip_suffix(".json")?.parse().ok()
     }
 
     /// The index of the commit records of a group.
@@ -169,6 +181,9 @@ mod tests {
         assert!(layout.commit(Stage::Fit, later, &task).contains("/fit/000001/"));
         let index = format!("{root}/index/fit/ba7816bf8f01cfea/000001.json");
         assert_eq!(layout.index(Stage::Fit, &digest, 1), index);
+        assert_eq!(layout.index_of(Stage::Fit, &index), Some(1));
+        assert_eq!(layout.index_of(Stage::Reduce, &index), None);
+        assert_eq!(layout.index_of(Stage::Fit, &commit), None);
         assert_eq!(layout.failure(Stage::Fit, &task), format!("{root}/failures/fit/{task}.json"));
         let loss = format!("{root}/losses/fit/{task}/d1.json");
         assert_eq!(layout.loss(Stage::Fit, &task, "d1"), loss);
