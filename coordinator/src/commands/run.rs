@@ -94,6 +94,9 @@ fn stage(name: &str) -> Result<Stage, String> {
 
 pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
     let started = Instant::now();
+    if arguments.survey.survey.is_some() && arguments.database.is_none() {
+        bail!("--survey (or OUTSHINE_SURVEY) is for a database: give --database, or leave it out");
+    }
     // A campaign takes hours: what it needs at its end is looked at before.
     let database = match &arguments.database {
         None => None,
@@ -158,6 +161,13 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
         println!("{count} files in {}", folder.display());
     } else if whole {
         println!("`outshine catalogue export` copies catalogue, samples and model to a folder");
+    }
+    if database.is_some() && !whole {
+        println!(
+            "the database is not loaded: the campaign is complete up to stage {}; the same \
+             command without --until loads it",
+            arguments.until
+        );
     }
     if let Some(target) = database.filter(|_| whole) {
         let survey = arguments.survey.survey.as_deref();
