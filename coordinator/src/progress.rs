@@ -136,7 +136,7 @@ async fn read_ended(
             }
             _ => see_all(store, &layout, graph, stage).await?,
         }
-        let Some((_, running)) = graph.running().find(|(of, _)| *of == stage) else { continue };
+        let Some(running) = graph.running_at(stage) else { continue };
         let unread: Vec<Shard> = running.unread.iter().copied().take(READ_AT_A_TIME).collect();
         let (records, written) = read(store, &layout, running, &unread).await?;
         graph.see(stage, &written);
@@ -146,7 +146,7 @@ async fn read_ended(
         }
         // What is gone since it was listed waits again.
         unread.iter().for_each(|shard| graph.lose(stage, *shard));
-        let Some((_, running)) = graph.running().find(|(of, _)| *of == stage) else { continue };
+        let Some(running) = graph.running_at(stage) else { continue };
         // Failures may end the stage: first all that is done is taken in.
         if !running.unread.is_empty() {
             continue;
@@ -223,17 +223,14 @@ async fn see_all(
     graph: &mut StageGraph,
     stage: Stage,
 ) -> Result<(), StoreError> {
-    let of = |graph: &StageGraph| graph.running().any(|(of, r)| of == stage && r.unread.is_empty());
     // What was seen is taken in before the next listing.
-    if !of(graph) {
-        return Ok(());
-    }
-    let plan = graph.running().find(|(of, _)| *of == stage).map(|(_, running)| &running.plan);
-    if let Some(plan) = plan.filter(|plan| has_indexes(plan)) {
-        let indexed = index::list(store, layout, stage, &plan.inputs).await?;
+    let running = graph.running_at(stage).filter(|running| running.unread.is_empty());
+    let Some(running) = running else { return Ok(()) };
+    if has_indexes(&running.plan) {
+        let indexed = index::list(store, layout, stage, &running.plan.inputs).await?;
         graph.see_indexes(stage, indexed);
     }
-    let Some((_, running)) = graph.running().find(|(of, _)| *of == stage) else { return Ok(()) };
+    let Some(running) = graph.running_at(stage) else { return Ok(()) };
     let awaited = running.pending.iter().chain(running.failed.keys());
     let groups: BTreeSet<u64> = awaited.map(|shard| shard.group()).collect();
     let entries = commit::list_committed(store, layout, stage, &groups).await?;
@@ -258,8 +255,8 @@ async fn see_some(
     tasks: &[Task],
 ) -> Result<(), StoreError> {
     let failures = |graph: &StageGraph| {
-        let running = graph.running().find(|(of, _)| *of == stage);
-        running.map_or_else(Vec::new, |(_, running)| running.failures().collect())
+        let running = graph.running_at(stage);
+        running.map_or_else(Vec::new, |running| running.failures().collect())
     };
     let told = tasks.iter().filter(|task| graph.is_pending(task) && task.stage == stage);
     let told: Vec<_> = told.map(|task| (task.shard, task.id.clone())).collect();

@@ -1,6 +1,7 @@
 use super::*;
 use outshine_schemas::campaign::Campaign;
 use outshine_schemas::digest::Digest;
+use outshine_schemas::ids::TaskId;
 use serde_json::json;
 use std::path::Path;
 
