@@ -4,12 +4,11 @@
 use crate::failures;
 use crate::stage_graph::{Running, StageGraph, has_indexes};
 use futures::{StreamExt, TryStreamExt, stream};
-use outshine_schemas::FORMAT_VERSION;
 use outshine_schemas::ids::{CampaignId, TaskId};
 use outshine_schemas::outcome::{CommitRecord, StagePlan};
 use outshine_schemas::task::{Shard, Stage, Task};
 use outshine_store::layout::Layout;
-use outshine_store::{Entry, Store, StoreError, commit, index};
+use outshine_store::{Entry, Store, StoreError, commit, index, parse_versioned};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
@@ -95,15 +94,7 @@ async fn start_ready(
                 store.get(&path).await?
             }
         };
-        match serde_json::from_slice::<StagePlan>(&stored) {
-            Ok(plan) if plan.version != FORMAT_VERSION => graph.fail(
-                stage,
-                format!(
-                    "{path}: format version {}, this program has {FORMAT_VERSION}: use the one \
-                     that wrote it",
-                    plan.version
-                ),
-            ),
+        match parse_versioned::<StagePlan>(&path, &stored) {
             // Made from the very outcomes that are in the store.
             Ok(plan) if plan.inputs == own.inputs && plan.sources == own.sources => {
                 graph.start(plan);
@@ -113,7 +104,7 @@ async fn start_ready(
                 stage,
                 format!("{path}: the stored plan was made from other inputs; use another store"),
             ),
-            Err(error) => graph.fail(stage, format!("{path}: not a plan: {error}")),
+            Err(error) => graph.fail(stage, error.to_string()),
         }
     }
     Ok(started)

@@ -4,14 +4,13 @@
 
 use crate::plan::{self, Ended};
 use futures::{StreamExt, TryStreamExt, stream};
-use outshine_schemas::FORMAT_VERSION;
 use outshine_schemas::campaign::ResolvedCampaign;
 use outshine_schemas::digest::Digest;
 use outshine_schemas::ids::TaskId;
 use outshine_schemas::outcome::{CommitRecord, FailureRecord, Source, StagePlan};
 use outshine_schemas::task::{Shard, Stage, Task};
 use outshine_store::layout::Layout;
-use outshine_store::{Store, StoreError, commit};
+use outshine_store::{Store, StoreError, commit, parse_versioned};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many objects are read at a time.
@@ -259,17 +258,12 @@ async fn read_plan(
             return Ok((fault != Fault::Missing).then_some(Err(fault)));
         }
     };
-    let parsed: Result<StagePlan, _> = serde_json::from_slice(&bytes);
-    Ok(Some(match parsed {
+    Ok(Some(match parse_versioned::<StagePlan>(path, &bytes) {
         Ok(plan) if plan.stage != stage => {
             Err(Fault::Damaged(format!("it is the plan of stage {}", plan.stage)))
         }
-        Ok(plan) if plan.version != FORMAT_VERSION => Err(Fault::Damaged(format!(
-            "format version {} in a campaign of {FORMAT_VERSION}",
-            plan.version
-        ))),
         Ok(plan) => Ok(plan),
-        Err(error) => Err(Fault::Damaged(error.to_string())),
+        Err(error) => Err(Fault::of(path, error)?),
     }))
 }
 

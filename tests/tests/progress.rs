@@ -203,3 +203,22 @@ async fn a_stage_that_fails_keeps_all_that_is_done() -> anyhow::Result<()> {
     assert_eq!(graph.state(Stage::Fit).counts(), whole);
     Ok(())
 }
+
+/// The plan of another version of the program is told as such, whatever it has.
+#[tokio::test]
+async fn a_plan_of_another_version_is_named() -> anyhow::Result<()> {
+    let store = outshine_store::open("memory:").await?;
+    let text = "name = \"other\"\n[field.mock]\nkind = \"prior\"\n";
+    let campaign = Campaign::parse(text, "other.toml", Path::new("."), &[])?;
+    let campaign = prepare(&store, campaign).await?;
+    let mut graph = StageGraph::new(campaign.clone());
+    let plan = graph.plan(Stage::Field)?;
+    let path = Layout::new(&campaign.id()).plan(Stage::Field, &plan.inputs);
+    store.put(&path, "{\"version\": 99}".into()).await?;
+    progress::look(&store, &campaign.id(), &mut graph, By::Runner(&[])).await?;
+    let (stage, failed) = graph.failure().context("it cannot go on")?;
+    assert_eq!(stage, Stage::Field);
+    assert!(failed.reason.contains(&path), "{}", failed.reason);
+    assert!(failed.reason.contains("format version 99"), "{}", failed.reason);
+    Ok(())
+}

@@ -9,14 +9,13 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use outshine_schemas::FORMAT_VERSION;
 use outshine_schemas::digest::Digest;
 use outshine_schemas::outcome::{CommitIndex, CommitRecord};
 use outshine_schemas::task::Stage;
 
 use crate::commit::find;
 use crate::layout::Layout;
-use crate::{Entry, Store, StoreError};
+use crate::{Entry, Store, StoreError, parse_versioned};
 
 /// The groups of a stage made from `inputs` that have an index, and when it was written.
 pub async fn list(
@@ -31,6 +30,7 @@ pub async fn list(
 }
 
 /// Writes the index of a group whose tasks are all committed, unless it is there.
+/// It has a thousand records: without the spaces and line ends of a single one.
 pub async fn put(store: &Store, layout: &Layout, index: &CommitIndex) -> Result<(), StoreError> {
     let path = layout.index(index.stage, &index.inputs, index.group);
     let text = serde_json::to_vec(index)
@@ -41,20 +41,12 @@ pub async fn put(store: &Store, layout: &Layout, index: &CommitIndex) -> Result<
 /// The index at `path`, or what is wrong with it.
 pub async fn read(store: &Store, path: &str) -> Result<CommitIndex, StoreError> {
     let bytes = store.get(path).await?;
-    let corrupt = |reason: String| StoreError::Corrupt { path: path.to_owned(), reason };
-    let index: CommitIndex =
-        serde_json::from_slice(&bytes).map_err(|error| corrupt(error.to_string()))?;
-    if index.version != FORMAT_VERSION {
-        return Err(StoreError::Version {
-            path: path.to_owned(),
-            found: index.version,
-            expected: FORMAT_VERSION,
-        });
-    }
+    let index: CommitIndex = parse_versioned(path, &bytes)?;
     let is_sound = |r: &&CommitRecord| r.data_digest == CommitRecord::digest_of(&r.files, &r.facts);
     match index.commits.iter().find(|record| !is_sound(record)) {
         Some(record) => {
-            Err(corrupt(format!("the digest of shard {} does not match", record.shard)))
+            let reason = format!("the digest of shard {} does not match", record.shard);
+            Err(StoreError::Corrupt { path: path.to_owned(), reason })
         }
         None => Ok(index),
     }
