@@ -25,14 +25,15 @@ pub enum DatabaseError {
         /// Of this program.
         known: i32,
     },
-    /// The user may not create tables.
-    #[error(
-        "database {place}: its user may not create tables: grant create on the database, or \
-             on the schema `outshine`"
-    )]
+    /// The user lacks a right.
+    #[error("database {place}: its user may not {what}: {mend}")]
     Rights {
         /// Host, port and name.
         place: String,
+        /// What the user may not do.
+        what: &'static str,
+        /// What the owner of the database can do about it.
+        mend: String,
     },
     /// A column has another type there.
     #[error(

@@ -2,7 +2,7 @@
 
 use crate::cells::{Column, sql_type, wire_type};
 use crate::columns::{Followed, GALAXY, PIXEL, follow, make_views};
-use crate::{Campaign, DatabaseError, Survey, Target, migrations, name, positions};
+use crate::{Campaign, DatabaseError, Survey, Target, check_with, migrations, name, positions};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
@@ -43,6 +43,7 @@ where
     E: Into<Box<dyn Error + Send + Sync>>,
 {
     let mut client = target.connect().await?;
+    check_with(&client, target).await?;
     let begun = target.refused("beginning");
     let transaction = client.transaction().await.map_err(begun)?;
     migrations::migrate(&transaction, target.refused("making its tables")).await?;

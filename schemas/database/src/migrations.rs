@@ -3,7 +3,7 @@
 //! they follow the rows (`columns`).
 
 use crate::DatabaseError;
-use tokio_postgres::{Client, GenericClient, Transaction};
+use tokio_postgres::{GenericClient, Transaction};
 
 /// Steps from an empty database; number `i` makes version `i + 1`.
 const STEPS: [&str; 1] = ["
@@ -39,7 +39,6 @@ create table outshine.pixel (
         references outshine.galaxy (campaign_key, galaxy_id) on delete cascade
 );
 create index pixel_place on outshine.pixel (campaign_key, x, y);
-comment on schema outshine is 'Catalogues of stellar masses and star-formation histories';
 comment on table outshine.campaign is 'One row per campaign, newest with the highest key';
 comment on column outshine.campaign.survey is
     'Campaigns of one survey mean the same galaxy by the same galaxy_id';
@@ -48,16 +47,21 @@ comment on table outshine.galaxy is 'The catalogue: one row per campaign and gal
 comment on table outshine.pixel is 'Posterior percentiles: one row per campaign and pixel';
 "];
 
+/// The schema, where nobody has made it for the user.
+const SCHEMA: &str = "
+create schema outshine;
+comment on schema outshine is 'Catalogues of stellar masses and star-formation histories';
+";
+
 /// The version that this program makes.
 const VERSION: i32 = STEPS.len() as i32;
 
 /// The version of the database; 0: it has no tables yet.
-pub async fn version(client: &Client) -> Result<i32, tokio_postgres::Error> {
-    read_version(client).await
-}
-
-async fn read_version(client: &impl GenericClient) -> Result<i32, tokio_postgres::Error> {
-    let known = "select to_regclass('outshine.version') is not null";
+pub async fn version(client: &impl GenericClient) -> Result<i32, tokio_postgres::Error> {
+    // From the catalogue itself: `to_regclass` may not have heard yet of a table that was made
+    // while this session waited for another.
+    let known = "select exists (select from pg_tables
+         where schemaname = 'outshine' and tablename = 'version')";
     if !client.query_one(known, &[]).await?.get::<_, bool>(0) {
         return Ok(0);
     }
@@ -81,11 +85,16 @@ pub async fn migrate(
     // One program at a time: another waits here until this one has ended.
     let lock = "select pg_advisory_xact_lock(hashtext('outshine'))";
     transaction.execute(lock, &[]).await.map_err(&refused)?;
-    let found = read_version(transaction).await.map_err(&refused)?;
+    let found = version(transaction).await.map_err(&refused)?;
     check(found)?;
     if found == 0 {
-        let first = "create schema if not exists outshine;
-             create table outshine.version (
+        // `if not exists` would ask for the right to make it all the same.
+        let known = "select exists (select from pg_namespace where nspname = 'outshine')";
+        let row = transaction.query_one(known, &[]).await.map_err(&refused)?;
+        if !row.get::<_, bool>(0) {
+            transaction.batch_execute(SCHEMA).await.map_err(&refused)?;
+        }
+        let first = "create table outshine.version (
                  version integer primary key,
                  applied timestamptz not null default now()
              )";

@@ -1,6 +1,8 @@
 //! Campaigns in a real PostgreSQL: loaded whole or not at all, again without
 //! change, side by side.
 
+mod rights;
+
 use anyhow::{Context, ensure};
 use arrow::array::{
     ArrayRef, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
