@@ -2,10 +2,11 @@
 
 use crate::cells::sql_type;
 use crate::{DatabaseError, literal, name};
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use outshine_schemas::tables::{DESCRIPTION_KEY, UCD_KEY, UNIT_KEY};
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::Arc;
 use tokio_postgres::Transaction;
 
 /// A table that follows the columns of its rows.
@@ -13,14 +14,30 @@ use tokio_postgres::Transaction;
 pub struct Followed {
     /// Its name in the schema `outshine`.
     pub table: &'static str,
+    /// The columns that tell a campaign's rows apart, and their types.
+    pub key: &'static [(&'static str, DataType)],
+}
+
+impl Followed {
     /// The columns that tell a campaign's rows apart.
-    pub key: &'static [&'static str],
+    pub fn keys(&self) -> impl Iterator<Item = &'static str> {
+        self.key.iter().map(|(column, _)| *column)
+    }
+
+    /// Columns of no rows.
+    pub fn without_rows(&self) -> SchemaRef {
+        let fields = self.key.iter().map(|(column, kind)| Field::new(*column, kind.clone(), false));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
 }
 
 /// One row per galaxy.
-pub const GALAXY: Followed = Followed { table: "galaxy", key: &["galaxy_id"] };
+pub const GALAXY: Followed = Followed { table: "galaxy", key: &[("galaxy_id", DataType::Int64)] };
 /// One row per pixel.
-pub const PIXEL: Followed = Followed { table: "pixel", key: &["galaxy_id", "y", "x"] };
+pub const PIXEL: Followed = Followed {
+    table: "pixel",
+    key: &[("galaxy_id", DataType::Int64), ("y", DataType::Int32), ("x", DataType::Int32)],
+};
 
 /// The newest campaign's rows, survey by survey. New columns come last, as a
 /// view's columns keep their places.

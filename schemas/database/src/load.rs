@@ -56,15 +56,14 @@ where
     let (galaxies, mut changed) = loading.load(GALAXY, schema, rows).await?;
 
     let mut pixels = pin!(pixels.map_err(|error| DatabaseError::Rows(error.into())).peekable());
-    let mut count = 0;
-    if let Some(Ok(first)) = pixels.as_mut().peek().await {
-        let schema = first.schema();
-        follow(&transaction, PIXEL, &schema, &columns).await?;
-        let (loaded, merged) = loading.load(PIXEL, &schema, pixels).await?;
-        (count, changed) = (loaded, changed + merged);
-    } else if let Some(error) = pixels.next().await {
-        error?;
-    }
+    let schema = match pixels.as_mut().peek().await {
+        Some(Ok(first)) => first.schema(),
+        // None: those of an earlier load go.
+        _ => PIXEL.without_rows(),
+    };
+    follow(&transaction, PIXEL, &schema, &columns).await?;
+    let (count, merged) = loading.load(PIXEL, &schema, pixels).await?;
+    changed += merged;
     let ending = target.refused("making views and indexes");
     make_views(&transaction).await.map_err(&ending)?;
     let hints = positions::index(&transaction).await.map_err(&ending)?;
@@ -164,9 +163,9 @@ impl Loading<'_> {
         let checking = self.target.refused("checking rows");
         let sql = format!("analyze {staging}");
         self.transaction.batch_execute(&sql).await.map_err(&checking)?;
-        let key = followed.key.join(", ");
+        let key = followed.keys().collect::<Vec<_>>().join(", ");
         let text: Vec<String> =
-            followed.key.iter().map(|column| format!("'{column} ' || {column}")).collect();
+            followed.keys().map(|column| format!("'{column} ' || {column}")).collect();
         let sql = format!(
             "select {} from {staging} group by {key} having count(*) > 1 order by {key} limit {NAMED}",
             text.join(" || ' ' || ")
@@ -190,14 +189,14 @@ impl Loading<'_> {
     ) -> Result<u64, tokio_postgres::Error> {
         let (table, key) = (followed.table, self.key);
         let same: Vec<String> =
-            followed.key.iter().map(|column| format!("s.{column} = t.{column}")).collect();
+            followed.keys().map(|column| format!("s.{column} = t.{column}")).collect();
         let sql = format!(
             "delete from outshine.{table} t where t.campaign_key = {key}
              and not exists (select from {staging} s where {})",
             same.join(" and ")
         );
         let removed = self.transaction.execute(&sql, &[]).await?;
-        let is_key = |column: &&String| followed.key.iter().any(|key| name(key) == **column);
+        let is_key = |column: &&String| followed.keys().any(|key| name(key) == **column);
         let values: Vec<&String> = columns.iter().filter(|column| !is_key(column)).collect();
         let of = |whose: &str| -> String {
             let named: Vec<String> = values.iter().map(|c| format!("{whose}.{c}")).collect();
@@ -214,7 +213,8 @@ impl Loading<'_> {
                 of("excluded")
             )
         };
-        let (list, keys) = (columns.join(", "), followed.key.join(", "));
+        let list = columns.join(", ");
+        let keys = followed.keys().collect::<Vec<_>>().join(", ");
         // In the order of the key, which the index likes.
         let sql = format!(
             "insert into outshine.{table} as t (campaign_key, {list})

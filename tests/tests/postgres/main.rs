@@ -133,6 +133,13 @@ async fn campaigns_live_side_by_side() -> anyhow::Result<()> {
              on c.key = campaign_key where campaign = 'first-0123'")?,
         "2"
     );
+    // And one that has no pixels any more.
+    let loaded = put(&target, &first, &vec![(1, Some(9.6)), (2, None)], vec![]).await?;
+    assert_eq!((loaded.pixels, loaded.changed), (0, 3));
+    let left = "select c.campaign, c.pixels, count(*) from outshine.pixel
+         join outshine.campaign c on c.key = campaign_key group by 1, 2";
+    assert_eq!(ask(left)?, "newer-0123|1|1");
+    assert_eq!(put(&target, &first, &vec![(1, Some(9.6)), (2, None)], vec![]).await?.changed, 0);
     Ok(())
 }
 
