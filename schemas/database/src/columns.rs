@@ -52,13 +52,14 @@ create or replace view outshine.pixel_newest as
     join outshine.pixel p on p.campaign_key = g.campaign_key and p.galaxy_id = g.galaxy_id;
 ";
 
-/// Adds the columns of `schema` that the table lacks, with what is said of them.
+/// Adds the columns of `schema` that the table lacks, with what is said of them;
+/// returns whether there were such.
 pub async fn follow(
     transaction: &Transaction<'_>,
     followed: Followed,
     schema: &Schema,
     refused: &impl Fn(tokio_postgres::Error) -> DatabaseError,
-) -> Result<(), DatabaseError> {
+) -> Result<bool, DatabaseError> {
     let table = followed.table;
     let there = "select column_name::text, data_type::text from information_schema.columns
          where table_schema = 'outshine' and table_name = $1";
@@ -88,10 +89,19 @@ pub async fn follow(
     if !sql.is_empty() {
         transaction.batch_execute(&sql).await.map_err(refused)?;
     }
-    Ok(())
+    Ok(!sql.is_empty())
 }
 
-/// Makes the views anew, with all columns that there are.
-pub async fn make_views(transaction: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
-    transaction.batch_execute(VIEWS).await
+/// Makes the views with all columns that there are, if that is `due` or one is
+/// missing: readers wait for it.
+pub async fn make_views(
+    transaction: &Transaction<'_>,
+    due: bool,
+) -> Result<(), tokio_postgres::Error> {
+    let count = "select count(*) from pg_views where schemaname = 'outshine'
+         and viewname in ('galaxy_newest', 'pixel_newest')";
+    if due || transaction.query_one(count, &[]).await?.get::<_, i64>(0) < 2 {
+        transaction.batch_execute(VIEWS).await?;
+    }
+    Ok(())
 }

@@ -14,6 +14,7 @@ mod load;
 mod migrations;
 mod positions;
 mod rights;
+mod staged;
 mod target;
 
 pub use error::DatabaseError;

@@ -77,11 +77,11 @@ pub fn check(found: i32) -> Result<(), DatabaseError> {
     }
 }
 
-/// Makes the tables, or those of them that are missing.
+/// Makes the tables, or those of them that are missing; returns whether any were.
 pub async fn migrate(
     transaction: &Transaction<'_>,
     refused: impl Fn(tokio_postgres::Error) -> DatabaseError,
-) -> Result<(), DatabaseError> {
+) -> Result<bool, DatabaseError> {
     // One program at a time: another waits here until this one has ended.
     let lock = "select pg_advisory_xact_lock(hashtext('outshine'))";
     transaction.execute(lock, &[]).await.map_err(&refused)?;
@@ -105,5 +105,5 @@ pub async fn migrate(
         let done = "insert into outshine.version (version) values ($1)";
         transaction.execute(done, &[&version]).await.map_err(&refused)?;
     }
-    Ok(())
+    Ok(found < VERSION)
 }
