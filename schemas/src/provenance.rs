@@ -36,15 +36,26 @@ pub const KEYS: [Key; 16] = [
     ("outshine.galaxy_id", "GALAXYID", "galaxy that all rows belong to"),
 ];
 
+/// Of these, what a model is made from and for: every table that is made with
+/// it says the same.
+pub const OF_MODEL: [&str; 5] = [
+    "outshine.ssp_library",
+    "outshine.ssp_library_digest",
+    "outshine.prior",
+    "outshine.coverage",
+    "outshine.model_options",
+];
+
 #[cfg(test)]
 mod tests {
-    use super::KEYS;
+    use super::{KEYS, OF_MODEL};
     use std::collections::BTreeSet;
 
     #[test]
     fn keywords_are_distinct_and_fit_a_fits_header() {
         let words: BTreeSet<&str> = KEYS.iter().map(|key| key.1).collect();
         assert_eq!(words.len(), KEYS.len());
+        assert!(OF_MODEL.iter().all(|key| KEYS.iter().any(|known| known.0 == *key)));
         assert!(words.iter().all(|word| {
             word.len() <= 8 && word.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
         }));

@@ -6,6 +6,8 @@ use crate::{Campaign, DatabaseError, Survey, Target, check_with, migrations, pos
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
+use outshine_schemas::provenance::OF_MODEL;
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::pin::pin;
 use tokio_postgres::Transaction;
@@ -77,12 +79,14 @@ async fn announce(
     transaction: &Transaction<'_>,
     campaign: &Campaign,
 ) -> Result<i32, tokio_postgres::Error> {
-    let provenance = serde_json::to_string(&campaign.provenance).unwrap_or_default();
+    let provenance = json(&campaign.provenance, |_| true);
+    // A model is of no campaign: the first that has loaded it must not name it.
+    let of_model = json(&campaign.provenance, |key| OF_MODEL.contains(&key));
     let definition = campaign.definition.to_string();
     let model = "insert into outshine.model (model, provenance) values ($1, $2::text::jsonb)
          on conflict (model) do nothing";
     if let Some(digest) = &campaign.model {
-        transaction.execute(model, &[digest, &provenance]).await?;
+        transaction.execute(model, &[digest, &of_model]).await?;
     }
     let row = "insert into outshine.campaign
              (campaign, name, survey, digest, model, definition, provenance)
@@ -101,4 +105,11 @@ async fn announce(
         .query_one(row, &[id, name, survey, digest, model, &definition, &provenance, &named])
         .await?;
     Ok(row.get(0))
+}
+
+/// The entries with the keys that are `wanted`.
+fn json(entries: &BTreeMap<String, String>, wanted: impl Fn(&str) -> bool) -> String {
+    let wanted = entries.iter().filter(|(key, _)| wanted(key));
+    let wanted = wanted.map(|(key, value)| (key.clone(), serde_json::Value::from(value.as_str())));
+    serde_json::Value::Object(wanted.collect()).to_string()
 }

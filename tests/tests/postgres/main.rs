@@ -14,7 +14,6 @@ use futures::{Stream, stream};
 use outshine_database::{Campaign, DatabaseError, Loaded, Survey, Target, load};
 use outshine_tests::servers::or_skip;
 use outshine_tests::servers::postgres::Postgres;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 type Rows = Vec<(i64, Option<f64>)>;
@@ -27,7 +26,9 @@ fn campaign(name: &str, survey: &str) -> Campaign {
         digest: "0123".to_owned(),
         model: Some("abcd".to_owned()),
         definition: serde_json::json!({"name": name}),
-        provenance: BTreeMap::from([("outshine.prior".to_owned(), "it's \"odd\"".to_owned())]),
+        provenance: [("outshine.prior", "it's \"odd\""), ("outshine.campaign", name)]
+            .map(|(key, text)| (key.to_owned(), text.to_owned()))
+            .into(),
     }
 }
 
@@ -125,6 +126,12 @@ async fn campaigns_live_side_by_side() -> anyhow::Result<()> {
     let told = "select c.survey, m.provenance ->> 'outshine.prior', c.galaxies, c.pixels
          from outshine.campaign c join outshine.model m using (model) order by key limit 1";
     assert_eq!(ask(told)?, "field's \"1\"; drop table|it's \"odd\"|3|3");
+    // What is said of a model is of no campaign.
+    let told = "select key from outshine.model, jsonb_object_keys(provenance) key";
+    assert_eq!(ask(told)?, "outshine.prior");
+    let told = "select string_agg(provenance ->> 'outshine.campaign', ' ' order by key)
+         from outshine.campaign";
+    assert_eq!(ask(told)?, "first newer other");
 
     // A campaign that has changed: one galaxy less, another mass.
     let loaded = put(&target, &first, &vec![(1, Some(9.6)), (2, None)], parts()).await?;
