@@ -199,12 +199,19 @@ fn a_campaign_loads_the_database_at_its_end() -> anyhow::Result<()> {
     let campaign = "select name, survey, model = (select distinct model from outshine.galaxy),
          definition -> 'campaign' ->> 'name' from outshine.campaign";
     assert_eq!(ask(campaign)?, "tiny|d'or \u{3b1}|t|tiny");
-    let unit = "select col_description('outshine.pixel'::regclass, attnum) from pg_attribute
-         where attrelid = 'outshine.pixel'::regclass and attname = 'a_v_p50'";
+    let comment = |table: &str, column: &str| {
+        ask(&format!(
+            "select col_description('outshine.{table}'::regclass, attnum) from pg_attribute
+             where attrelid = 'outshine.{table}'::regclass and attname = '{column}'"
+        ))
+    };
     assert_eq!(
-        ask(unit)?,
+        comment("pixel", "a_v_p50")?,
         "attenuation at 5500 Angstrom, median; unit: mag; ucd: phys.absorption;em.opt.V;stat.median"
     );
+    // In the words of the standards, as in every format.
+    let mass = comment("galaxy", "log_mass_stellar_resolved_p50")?;
+    assert!(mass.ends_with("; unit: log(solMass); ucd: phys.mass;stat.median"), "{mass}");
 
     // By hand, with the password in the URL: it is all there.
     let secret = server.url_with_password("sky");

@@ -3,7 +3,7 @@
 use crate::cells::sql_type;
 use crate::{DatabaseError, literal, name};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use outshine_schemas::tables::{DESCRIPTION_KEY, UCD_KEY, UNIT_KEY};
+use outshine_schemas::tables::{DESCRIPTION_KEY, UCD_KEY, UNIT_KEY, units};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -79,17 +79,23 @@ pub async fn follow(
         let column = name(field.name());
         // A campaign of before has no value there.
         let _ = write!(sql, "alter table outshine.{table} add column {column} {given};");
-        let about = [(DESCRIPTION_KEY, ""), (UNIT_KEY, "unit: "), (UCD_KEY, "ucd: ")];
-        let about = about.into_iter().filter_map(|(key, title)| {
-            field.metadata().get(key).map(|text| format!("{title}{text}"))
-        });
-        let about = literal(&about.collect::<Vec<_>>().join("; "));
+        let about = literal(&about(field));
         let _ = write!(sql, "comment on column outshine.{table}.{column} is {about};");
     }
     if !sql.is_empty() {
         transaction.batch_execute(&sql).await.map_err(refused)?;
     }
     Ok(!sql.is_empty())
+}
+
+/// What is said of a column, its unit in the standard form that other formats have,
+/// where it has one.
+fn about(field: &Field) -> String {
+    let text = |key: &str| field.metadata().get(key).map(String::as_str);
+    let unit = text(UNIT_KEY).map(|unit| units::standard(unit).unwrap_or(unit));
+    let parts = [("", text(DESCRIPTION_KEY)), ("unit: ", unit), ("ucd: ", text(UCD_KEY))];
+    let parts = parts.into_iter().filter_map(|(title, text)| Some(format!("{title}{}", text?)));
+    parts.collect::<Vec<_>>().join("; ")
 }
 
 /// Makes the views with all columns that there are, if that is `due` or one is

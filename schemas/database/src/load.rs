@@ -1,6 +1,7 @@
 //! A campaign into the database, in one transaction.
 
 use crate::columns::{GALAXY, PIXEL, follow, make_views};
+use crate::error::uncommitted;
 use crate::staged::{copy, merge};
 use crate::{Campaign, DatabaseError, Survey, Target, check_with, migrations, positions};
 use arrow::array::RecordBatch;
@@ -29,7 +30,8 @@ pub struct Loaded {
 /// that have one schema. A campaign that is there is replaced.
 ///
 /// # Errors
-/// [`DatabaseError`]; the database is then as it was before.
+/// [`DatabaseError`]; the database is then as it was before, or has the campaign
+/// whole.
 pub async fn load<S, E>(
     target: &Target,
     campaign: &Campaign,
@@ -70,7 +72,7 @@ where
     let counts = "update outshine.campaign set galaxies = $2, pixels = $3 where key = $1";
     let (g, p) = (galaxies.count as i64, pixels.count as i64);
     transaction.execute(counts, &[&key, &g, &p]).await.map_err(&ending)?;
-    transaction.commit().await.map_err(target.refused("committing"))?;
+    transaction.commit().await.map_err(|error| uncommitted(target.place(), &error))?;
     Ok(Loaded { galaxies: galaxies.count, pixels: pixels.count, changed, hints })
 }
 

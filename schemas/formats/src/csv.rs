@@ -1,4 +1,4 @@
-//! CSV as RFC 4180 has it, with its description beside it in the way of W3C's
+//! CSV as RFC 4180 has it, but that lines end in LF alone, with its description beside it in the way of W3C's
 //! "Metadata Vocabulary for Tabular Data": a comment in the table itself would
 //! break half of its readers.
 

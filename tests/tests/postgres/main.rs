@@ -235,6 +235,28 @@ async fn what_cannot_be_loaded_is_named_and_changes_nothing() -> anyhow::Result<
     assert!(error.contains("`mass`") && error.contains("double precision"), "{error}");
     assert_eq!(state()?, before);
 
+    // Refused, and lost, at the very end.
+    for (does, says) in [
+        ("raise exception 'no more'", ["committing: no more", "as it was before"]),
+        ("perform pg_terminate_backend(pg_backend_pid())", ["away while committing", "not known"]),
+    ] {
+        server.query(
+            "bad",
+            &format!(
+                "create or replace function last() returns trigger language plpgsql
+                     as $$ begin {does}; return null; end $$;
+                 drop trigger if exists last on outshine.campaign;
+                 create constraint trigger last after update on outshine.campaign
+                     initially deferred for each row execute function last()"
+            ),
+        )?;
+        let error = put(&target, &it, &good, vec![]).await.unwrap_err().to_string();
+        assert!(says.iter().all(|said| error.contains(said)), "{error}");
+        assert!(error.contains("loading again is safe"), "{error}");
+        assert_eq!(state()?, before);
+    }
+    server.query("bad", "drop trigger last on outshine.campaign")?;
+
     server.query("bad", "insert into outshine.version values (99)")?;
     let error = put(&target, &it, &good, vec![]).await.unwrap_err().to_string();
     assert!(error.contains("version 99") && error.contains("update"), "{error}");
