@@ -4,7 +4,7 @@ use super::StageError;
 use arrow::array::{ArrayRef, FixedSizeListArray, Float32Array, Float64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use bytes::Bytes;
-use outshine_schemas::tables::{TABLE_KEY, Title, UNITS_KEY};
+use outshine_schemas::tables::{TABLE_KEY, Title, UNIT_KEY, UNITS_KEY};
 use outshine_store::parquet;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -83,7 +83,7 @@ fn units(schema: &Schema) -> Result<String, StageError> {
     let units: BTreeMap<&str, &str> = schema
         .fields()
         .iter()
-        .filter_map(|f| Some((f.name().as_str(), f.metadata().get("unit")?.as_str())))
+        .filter_map(|f| Some((f.name().as_str(), f.metadata().get(UNIT_KEY)?.as_str())))
         .collect();
     serde_json::to_string(&units)
         .map_err(|e| StageError::Permanent(format!("units are no JSON: {e}")))
