@@ -19,6 +19,7 @@ mod target;
 
 pub use error::DatabaseError;
 pub use load::{Loaded, load};
+pub use migrations::{STEPS, migrate};
 pub use target::Target;
 
 use std::collections::BTreeMap;
@@ -66,7 +67,7 @@ async fn check_with(client: &Client, target: &Target) -> Result<(), DatabaseErro
     // Without them not even the version can be asked for.
     rights::check(client, target).await?;
     let found = migrations::version(client).await.map_err(target.refused("asking its version"))?;
-    migrations::check(found)
+    migrations::check(found, migrations::VERSION)
 }
 
 /// A name in SQL.

@@ -57,7 +57,8 @@ where
     let pixels = copy(target, &transaction, PIXEL, &schema, rows).await?;
 
     // Only from here on may readers have to wait: all that takes long is done.
-    let migrated = migrations::migrate(&transaction, target.refused("making its tables")).await?;
+    let making = target.refused("making its tables");
+    let migrated = migrations::within(&transaction, migrations::STEPS, making).await?;
     let key = announce(&transaction, campaign).await.map_err(target.refused("naming it"))?;
     let columns = target.refused("adding columns");
     let mut changed_shape = migrated;

@@ -1,6 +1,7 @@
 //! Campaigns in a real PostgreSQL: loaded whole or not at all, again without
 //! change, side by side.
 
+mod migration;
 mod readers;
 mod rights;
 
