@@ -81,6 +81,10 @@ fn same_draws(stored: &Path, again: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Fluxes of the draws come as close to what was observed as noise lets them: 19 bands
+/// less at most 8 parameters leave a chi^2 of 11 or more on average, and one beyond 60 has
+/// a probability of 10^-6; a factor of 1.5 in the fluxes of the brightest pixel would
+/// give thousands.
 fn check_predictive(folder: &Path, all: &Path) -> anyhow::Result<()> {
     let (bands, pixels) = (read(&folder.join("predictive.parquet"))?, read(all)?);
     let csv = std::fs::read_to_string(folder.join("predictive.csv"))?;
@@ -92,8 +96,17 @@ fn check_predictive(folder: &Path, all: &Path) -> anyhow::Result<()> {
     for band in 0..19 {
         ensure!(levels.windows(2).all(|l| l[0].value(band) <= l[1].value(band)), "band {band}");
     }
+    let (flux, err) = (bands.float64("flux_njy")?, bands.float64("err_njy")?);
+    let residual = bands.float64("residual_sigma")?;
+    let mut chi_square = 0.0;
+    for band in 0..19 {
+        let sigma = (flux.value(band) - levels[2].value(band)) / err.value(band);
+        ensure!((sigma - residual.value(band)).abs() < 1e-12, "band {band}: {sigma}");
+        chi_square += sigma * sigma;
+    }
+    ensure!((1.0..60.0).contains(&chi_square), "chi^2 of the medians is {chi_square}");
     let p = pixels.float64("p_value")?;
-    ensure!(p.iter().all(|p| p.is_some_and(|p| (0.0..=1.0).contains(&p))), "{p:?}");
+    ensure!(p.iter().all(|p| p.is_some_and(|p| (1e-3..1.0).contains(&p))), "{p:?}");
     let (x, y) = (bands.int32("x")?.value(0), bands.int32("y")?.value(0));
     let (xs, ys) = (pixels.int32("x")?, pixels.int32("y")?);
     let row = (0..pixels.rows()).find(|&row| xs.value(row) == x && ys.value(row) == y);
@@ -279,10 +292,7 @@ fn another_campaign_and_another_sampler_are_laid_over_and_bad_input_is_named() -
     for folder in ["out", "free"] {
         let corner = bench.path(folder).join("galaxy-2-4-4/corner.svg");
         let corner = std::fs::read_to_string(corner)?;
-        ensure!(
-            corner.contains("redshift fitted") && corner.contains(">\nredshift\n<"),
-            "{folder}"
-        );
+        ensure!(corner.contains("median z = ") && corner.contains(">\nredshift\n<"), "{folder}");
     }
 
     refused(&bench, &["--galaxy", "7", "--brightest"], "--galaxy 7: not among the 2 galaxies")?;

@@ -17,7 +17,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 /// The report of what there is, which must be well-formed and complete in
-/// itbench.
+/// itself.
 fn report(bench: &Bench, name: &str, more: &[&str]) -> anyhow::Result<(String, String)> {
     let path = bench.text(name);
     let mut all = vec!["--to", path.as_str()];
@@ -108,6 +108,7 @@ fn a_campaign_has_a_report_that_a_browser_opens() -> anyhow::Result<()> {
         "Cross-prior test",
         "Pixels of the mock against their truth",
         "Widths of posteriors",
+        "Posterior predictive checks",
         "No task failed.",
         "Galaxy ",
     ] {
@@ -129,6 +130,16 @@ fn a_campaign_has_a_report_that_a_browser_opens() -> anyhow::Result<()> {
         row.and_then(|r| r["count"].as_u64()).unwrap_or(u64::MAX)
     };
     ensure!(count("all") == 6 && count("z < 3") + count("z >= 3") == 6, "{rows:?}");
+
+    // Two pixels of each galaxy. An estimator of seconds of training is too wide for
+    // pixels this bright (S/N of hundreds): the check tells.
+    let checks = json["predictive_checks"].as_array().context("no checks")?;
+    ensure!((3..=4).contains(&checks.len()), "{checks:?}");
+    let p = |check: &serde_json::Value| check["p_value"].as_f64().unwrap_or(-1.0);
+    ensure!(checks.iter().all(|check| (0.0..=1.0).contains(&p(check))), "{checks:?}");
+    ensure!(checks.iter().any(|check| p(check) < 1e-3), "{checks:?}");
+    ensure!(html.contains("&lt; 0.001"), "a small p-value");
+    ensure!(html.matches("Observed and predicted fluxes of galaxy").count() == 2);
 
     // The same bytes again; and a galaxy by name.
     let before = files(&bench.path("store"))?;

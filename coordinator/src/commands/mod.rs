@@ -10,6 +10,8 @@ pub mod maps;
 pub mod pixel;
 pub mod plan;
 #[cfg(feature = "local")]
+mod posteriors;
+#[cfg(feature = "local")]
 pub mod report;
 pub mod retry;
 pub mod run;

@@ -2,24 +2,14 @@
 //! checks of pixels that a user names.
 
 use super::Place;
-use super::seen::{Seen, Unfitted};
-use anyhow::{Context, bail, ensure};
-use arrow::array::Array;
-use arrow::datatypes::UInt32Type;
+use super::posteriors::Posteriors;
+use super::seen::Seen;
+use anyhow::{Context, ensure};
 use clap::Args;
 use outshine_coordinator::export::Folder;
-use outshine_schemas::campaign::ResolvedCampaign;
-use outshine_schemas::flags;
-use outshine_schemas::outcome::CommitRecord;
-use outshine_schemas::task::{Shard, Stage, Task};
-use outshine_worker::runtime::board::Board;
-use outshine_worker::runtime::{Assignment, Plans};
-use outshine_worker::stages::again::{self, Inferred, Spot};
-use outshine_worker::stages::{Job, Science};
-use outshine_worker::tools::pixel::{self, External, Model};
-use outshine_worker::tools::pixel::{Candidate, brightest, outside};
+use outshine_worker::stages::again::Spot;
+use outshine_worker::tools::pixel::{self, External};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// Arguments of `outshine pixel`.
 #[derive(Args)]
@@ -74,15 +64,17 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
         arguments.at.is_empty() || arguments.galaxy.len() == 1,
         "--at names pixels of one galaxy: give one --galaxy, and run again for the next"
     );
-    let mut own = Opened::open(&arguments.place).await?;
-    let mut other = match &arguments.other {
+    let seen = Seen::find(&arguments.place).await?;
+    let mut own = Posteriors::of(&seen)?;
+    let other = match &arguments.other {
         None => None,
         Some(campaign) => {
             let (campaign, settings) = (campaign.clone(), arguments.other_set.clone());
             let place = Place { campaign, settings, store: arguments.place.store.clone() };
-            Some(Opened::open(&place).await?)
+            Some(Seen::find(&place).await?)
         }
     };
+    let mut other = other.as_ref().map(Posteriors::of).transpose()?;
     let spots = spots(&mut own, &arguments).await?;
     let external = match &arguments.external {
         None => None,
@@ -90,7 +82,7 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
             ensure!(spots.len() == 1, "--external has the draws of one pixel: name one");
             let name = path.display().to_string();
             let bytes = std::fs::read(path).with_context(|| format!("--external {name}"))?;
-            Some(External::read(&name, bytes.into(), &pixel::shown(&own.science))?)
+            Some(External::read(&name, bytes.into(), &pixel::shown(own.science()))?)
         }
     };
     let (mut checks, mut to) = (Vec::new(), None);
@@ -120,8 +112,8 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
 
 /// Makes all of one pixel; with its mean S/N.
 async fn one(
-    own: &mut Opened,
-    other: Option<&mut Opened>,
+    own: &mut Posteriors<'_>,
+    other: Option<&mut Posteriors<'_>>,
     external: Option<&External>,
     spot: Spot,
 ) -> anyhow::Result<(pixel::Products, f32)> {
@@ -154,7 +146,7 @@ fn write(to: &Folder, folder: &str, products: &pixel::Products) -> anyhow::Resul
 }
 
 /// The pixels asked for.
-async fn spots(own: &mut Opened, arguments: &Arguments) -> anyhow::Result<Vec<Spot>> {
+async fn spots(own: &mut Posteriors<'_>, arguments: &Arguments) -> anyhow::Result<Vec<Spot>> {
     let mut spots: Vec<Spot> = Vec::new();
     for &galaxy_id in &arguments.galaxy {
         let mut add = |spot: Spot| {
@@ -165,159 +157,12 @@ async fn spots(own: &mut Opened, arguments: &Arguments) -> anyhow::Result<Vec<Sp
         for &(x, y) in &arguments.at {
             add(Spot { galaxy_id, x, y });
         }
-        if !(arguments.brightest || arguments.outside) {
-            continue;
-        }
-        let members = own.members(galaxy_id).await?;
-        if let Some(Unfitted { blocks, mend, .. }) = &members.unfitted {
-            bail!("galaxy {galaxy_id}: {blocks} of its blocks are not fitted: {mend}");
-        }
-        let all: Vec<Candidate> = members.pixels.iter().map(|(candidate, _)| *candidate).collect();
-        let none = || format!("galaxy {galaxy_id}: no pixel was fitted; its flags say why");
         if arguments.brightest {
-            add(brightest(&all).with_context(none)?);
+            add(own.brightest(galaxy_id).await?);
         }
         if arguments.outside {
-            brightest(&all).with_context(none)?;
-            let none =
-                || format!("galaxy {galaxy_id}: no fitted pixel beyond the half-mass radius");
-            add(outside(&all, own.campaign.campaign.seed).with_context(none)?);
+            add(own.outside(galaxy_id).await?);
         }
     }
     Ok(spots)
-}
-
-/// A campaign to look into.
-struct Opened {
-    seen: Seen,
-    campaign: Arc<ResolvedCampaign>,
-    science: Arc<Science>,
-    name: String,
-    /// Those of the galaxy looked at last.
-    members: Option<(i64, Members)>,
-}
-
-/// The pixels of a galaxy that are dealt with, each with the commit of its task.
-struct Members {
-    pixels: Vec<(Candidate, Arc<CommitRecord>)>,
-    /// What is not.
-    unfitted: Option<Unfitted>,
-}
-
-impl Opened {
-    async fn open(place: &Place) -> anyhow::Result<Self> {
-        let seen = Seen::find(place).await?;
-        let campaign = Arc::new(seen.look.campaign().clone());
-        let science = Science::new(&campaign.campaign)
-            .map_err(|e| anyhow::anyhow!("{}: {}", seen.file, e.report()))?;
-        let name = campaign.campaign.name.clone();
-        Ok(Self { seen, campaign, science: Arc::new(science), name, members: None })
-    }
-
-    fn model<'a>(&'a self, pixel: &'a Inferred) -> Model<'a> {
-        let seed = self.campaign.campaign.seed;
-        Model { name: &self.name, science: &self.science, seed, pixel }
-    }
-
-    /// The blocks of a galaxy.
-    async fn blocks(&self, galaxy: i64) -> anyhow::Result<Shard> {
-        let Some(field) = self.seen.graph().commits(Stage::Field).first() else {
-            bail!(
-                "{}: campaign {} has no pixels yet: `outshine run` goes on",
-                self.seen.file,
-                self.campaign.id()
-            );
-        };
-        let columns = ["galaxy_id", "first_block", "blocks"];
-        let table = self.seen.table(field, "galaxies.parquet", Some(&columns)).await?;
-        let id = table.int64("galaxy_id")?;
-        let row = (0..table.rows()).find(|&row| id.value(row) == galaxy);
-        let row = row.with_context(|| {
-            let (all, campaign) = (table.rows(), &self.seen.file);
-            format!("--galaxy {galaxy}: not among the {all} galaxies of the field of {campaign}")
-        })?;
-        let start = u64::from(table.number::<UInt32Type>("first_block")?.value(row));
-        let count = u64::from(table.number::<UInt32Type>("blocks")?.value(row));
-        Ok(Shard { start, end: start + count })
-    }
-
-    /// The pixels of a galaxy; read once, however many of them are looked at.
-    async fn members(&mut self, galaxy: i64) -> anyhow::Result<&Members> {
-        let known = self.members.as_ref().is_some_and(|(of, _)| *of == galaxy);
-        if !known {
-            self.members = Some((galaxy, self.read_members(galaxy).await?));
-        }
-        Ok(&self.members.as_ref().context("read above")?.1)
-    }
-
-    async fn read_members(&self, galaxy: i64) -> anyhow::Result<Members> {
-        let (commits, unfitted) = self.seen.fitted(self.blocks(galaxy).await?);
-        let columns = ["galaxy_id", "x", "y", "mean_snr", "flags", "log_mass_stellar_p50"];
-        let mut pixels = Vec::new();
-        for commit in commits {
-            let table = self.seen.table(commit, "summaries.parquet", Some(&columns)).await?;
-            let (id, x, y) = (table.int64("galaxy_id")?, table.int32("x")?, table.int32("y")?);
-            let snr = table.float32("mean_snr")?;
-            let bits = table.number::<UInt32Type>("flags")?;
-            let mass = table.float64("log_mass_stellar_p50")?;
-            let commit = Arc::new(commit.clone());
-            for row in (0..table.rows()).filter(|&row| id.value(row) == galaxy) {
-                let spot = Spot { galaxy_id: galaxy, x: x.value(row), y: y.value(row) };
-                let log_mass = mass.is_valid(row).then(|| mass.value(row));
-                let (mean_snr, flags) = (snr.value(row), bits.value(row));
-                pixels.push((Candidate { spot, mean_snr, flags, log_mass }, commit.clone()));
-            }
-        }
-        Ok(Members { pixels, unfitted })
-    }
-
-    /// The posterior of a pixel.
-    async fn infer(&mut self, spot: Spot) -> anyhow::Result<Inferred> {
-        let name = self.seen.file.clone();
-        let members = self.members(spot.galaxy_id).await?;
-        let found = members.pixels.iter().find(|(candidate, _)| candidate.spot == spot);
-        let Some((candidate, commit)) = found else {
-            if let Some(Unfitted { blocks, mend, .. }) = &members.unfitted {
-                bail!(
-                    "{name}: {spot} is not among the pixels fitted so far; {blocks} blocks of the \
-                     galaxy are not fitted: {mend}"
-                );
-            }
-            let ends = |of: fn(&Spot) -> i32| {
-                let all = members.pixels.iter().map(|(c, _)| of(&c.spot));
-                let (low, high) = (all.clone().min(), all.max());
-                format!("{} to {}", low.unwrap_or_default(), high.unwrap_or_default())
-            };
-            bail!(
-                "{name}: {spot} is none of the galaxy's {} pixels, which span x = {} and y = {}",
-                members.pixels.len(),
-                ends(|s| s.x),
-                ends(|s| s.y)
-            );
-        };
-        if candidate.flags & flags::NOT_FITTED != 0 {
-            let why = candidate.flags & flags::NOT_FITTED;
-            let why = flags::ALL.iter().filter(|(bit, _, _)| why & bit != 0);
-            let why: Vec<String> =
-                why.map(|(_, name, meaning)| format!("{name} ({meaning})")).collect();
-            bail!("{name}: {spot} was not fitted: {}", why.join(", "));
-        }
-        let commit = commit.clone();
-        Ok(again::infer(&self.job(&commit), &commit, spot).await?)
-    }
-
-    /// The task of a commit, to look at what it looked at.
-    fn job(&self, commit: &CommitRecord) -> Job {
-        let (id, digest) = (self.campaign.id(), self.campaign.digest());
-        let inputs = commit.inputs.clone();
-        let assignment = Assignment {
-            store: self.seen.store.clone(),
-            task: Task::new(id, digest, commit.stage, commit.shard, inputs),
-            campaign: self.campaign.clone(),
-            threads: 1,
-            board: Board::default(),
-            plans: Plans::default(),
-        };
-        Job { assignment, science: self.science.clone() }
-    }
 }

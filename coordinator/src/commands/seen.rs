@@ -8,6 +8,7 @@ use outshine_schemas::campaign::ResolvedCampaign;
 use outshine_schemas::outcome::{CommitRecord, FileRecord};
 use outshine_schemas::task::{Shard, Stage};
 use outshine_store::{Store, Table, commit, parquet};
+use outshine_worker::stages::Science;
 
 /// A campaign in its store.
 pub struct Seen {
@@ -43,6 +44,15 @@ impl Seen {
     /// Its name in the store.
     pub fn name(&self) -> String {
         self.look.campaign().id().to_string()
+    }
+
+    /// The campaign's models.
+    ///
+    /// # Errors
+    /// Science sections that cannot be used.
+    pub fn science(&self) -> anyhow::Result<Science> {
+        Science::new(&self.look.campaign().campaign)
+            .map_err(|e| anyhow::anyhow!("{}: {}", self.file, e.report()))
     }
 
     /// What a stage has committed so far, in order of shard.

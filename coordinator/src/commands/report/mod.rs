@@ -1,9 +1,10 @@
 //! `outshine report`: all that a campaign says of itself, in one file of HTML.
 
+mod galaxies;
 mod runs;
 
 use super::Place;
-use super::maps::{self, Tables};
+use super::maps;
 use super::seen::{Seen, read};
 use anyhow::{Context, bail};
 use clap::Args;
@@ -11,9 +12,8 @@ use outshine_coordinator::export::Folder;
 use outshine_schemas::task::Stage;
 use outshine_store::Table;
 use outshine_worker::stages::Science;
-use outshine_worker::tools::maps::Mapper;
 use outshine_worker::tools::report::html::Page;
-use outshine_worker::tools::report::{self, Calibration, Galaxies, PixelSample, Row};
+use outshine_worker::tools::report::{self, Calibration, Checked, Galaxies, PixelSample, Row};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ pub struct Arguments {
     /// The file to write: HTML with all figures inside, for any browser.
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
-    /// Writes the table of masses and the cross-prior test as JSON, too.
+    /// Writes masses, cross-prior test and predictive checks as JSON, too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// A campaign on the same galaxies, such as one with the other prior, to
@@ -39,7 +39,7 @@ pub struct Arguments {
     /// Store of the other campaign [default: the same].
     #[arg(long, value_name = "STORE", requires = "other")]
     other_store: Option<String>,
-    /// Shows the panel of this galaxy; repeat for more [default: those of highest mass].
+    /// Shows the panel of this galaxy and checks its pixels; repeat for more [default: those of highest mass].
     #[arg(long, value_name = "ID", allow_negative_numbers = true)]
     galaxy: Vec<i64>,
     /// Panels of so many galaxies, where none is named.
@@ -56,7 +56,7 @@ async fn table(seen: &Seen, stage: Stage, name: &str) -> anyhow::Result<Option<T
     }
 }
 
-async fn galaxies(seen: &Seen) -> anyhow::Result<Option<Galaxies>> {
+async fn catalogue(seen: &Seen) -> anyhow::Result<Option<Galaxies>> {
     let table = table(seen, Stage::Catalogue, "catalogue.parquet").await?;
     Ok(table.map(|table| Galaxies::read(&table)).transpose()?)
 }
@@ -73,10 +73,9 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
     // Before anything is computed: bad input of the other campaign.
     let other = other(&arguments, &seen).await?;
     let campaign = seen.look.campaign();
-    let science = Science::new(&campaign.campaign)
-        .map_err(|e| anyhow::anyhow!("{}: {}", seen.file, e.report()))?;
+    let science = seen.science()?;
     let model = maps::model(&seen).await?;
-    let galaxies = galaxies(&seen).await?;
+    let galaxies = catalogue(&seen).await?;
     let mut page = Page::new(&format!("Campaign {}", campaign.id()));
     let mut masses = Masses::default();
 
@@ -121,11 +120,14 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
     }
 
     page.section("Galaxies");
-    panels(&mut page, &arguments, &seen, galaxies.as_ref(), &model).await?;
+    let named = (arguments.galaxy.as_slice(), arguments.panels);
+    let ids = galaxies::ids(&mut page, &seen, named, galaxies.as_ref());
+    galaxies::panels(&mut page, &seen, &ids, &model).await?;
+    let checked = galaxies::checks(&mut page, &seen, &ids).await?;
 
     write(&arguments.to, page.finish().as_bytes())?;
     if let Some(path) = &arguments.json {
-        let text = format!("{:#}\n", as_json(&seen, &model, &masses));
+        let text = format!("{:#}\n", as_json(&seen, &model, &masses, &checked));
         write(path, text.as_bytes())?;
     }
     for rows in [&masses.within, &masses.between] {
@@ -141,7 +143,7 @@ fn missing(page: &mut Page, stage: Stage) {
     page.warn(&format!("Not there yet: stage {stage} is not complete. `outshine run` goes on."));
 }
 
-fn as_json(seen: &Seen, model: &str, masses: &Masses) -> Value {
+fn as_json(seen: &Seen, model: &str, masses: &Masses, checked: &[Checked]) -> Value {
     let calibrated = seen.graph().state(Stage::Calibrate).commits().last();
     let fact = |name: &str| calibrated.and_then(|commit| commit.facts.get(name).cloned());
     json!({
@@ -149,6 +151,7 @@ fn as_json(seen: &Seen, model: &str, masses: &Masses) -> Value {
         "calibration": { "passed": fact("passed"), "cross_prior": fact("cross_prior") },
         "masses": report::agreement_json(&masses.within),
         "masses_between_campaigns": report::agreement_json(&masses.between),
+        "predictive_checks": report::checks_json(checked),
     })
 }
 
@@ -165,7 +168,7 @@ async fn other(arguments: &Arguments, this: &Seen) -> anyhow::Result<Option<(Str
         let (seen, this) = (seen.name(), this.name());
         bail!("--other: {seen} is not of the tables of pixels and sources that {this} is of");
     }
-    let galaxies = galaxies(&seen).await?;
+    let galaxies = catalogue(&seen).await?;
     let absent = || format!("--other: campaign {} has no catalogue yet: run it first", seen.name());
     Ok(Some((seen.name(), galaxies.with_context(absent)?)))
 }
@@ -211,53 +214,6 @@ async fn calibration(page: &mut Page, seen: &Seen) -> anyhow::Result<()> {
     report::calibration(page, &calibration)?;
     if let Some(table) = table(seen, Stage::Catalogue, "validation.parquet").await? {
         report::validation(page, &table)?;
-    }
-    Ok(())
-}
-
-/// Panels of galaxies, as `outshine maps` draws them.
-async fn panels(
-    page: &mut Page,
-    arguments: &Arguments,
-    seen: &Seen,
-    galaxies: Option<&Galaxies>,
-    model: &str,
-) -> anyhow::Result<()> {
-    let Some(field) = seen.graph().commits(Stage::Field).first() else {
-        missing(page, Stage::Field);
-        return Ok(());
-    };
-    let ids = match (&arguments.galaxy, galaxies) {
-        (named, _) if !named.is_empty() => named.clone(),
-        (_, Some(galaxies)) => galaxies.most_massive(arguments.panels),
-        (_, None) => {
-            missing(page, Stage::Catalogue);
-            return Ok(());
-        }
-    };
-    if ids.is_empty() {
-        page.note("No galaxy has a mass.");
-        return Ok(());
-    }
-    let sources = maps::wanted(maps::sources(seen, field).await?, &ids)?;
-    let mapper = Mapper::new(&seen.given.campaign, &seen.name(), model)
-        .map_err(|e| anyhow::anyhow!("{}: {}", seen.file, e.report()))?;
-    let mut tables = Tables::new(seen);
-    for id in &ids {
-        let Some(source) = sources.iter().find(|s| s.galaxy.galaxy_id == *id) else { continue };
-        let panel = match maps::pixels(&mapper, &mut tables, field, source).await {
-            Ok(pixels) => mapper.panel_svg(&source.galaxy, &pixels).map_err(anyhow::Error::from),
-            Err(error) => Err(error),
-        };
-        match panel {
-            Ok(svg) => {
-                let caption = format!(
-                    "Galaxy {id}: colours, maps of medians, and their uncertainties below."
-                );
-                page.figure(&svg, &caption);
-            }
-            Err(error) => page.warn(&format!("Galaxy {id} has no panel: {error:#}")),
-        }
     }
     Ok(())
 }

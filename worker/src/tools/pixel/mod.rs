@@ -173,16 +173,26 @@ pub fn make(
         same_fluxes(own, other)?;
     }
     let title = title(own);
-    let prediction = check::predict(own)?;
+    let (prediction, figure) = checked(own)?;
     let names: Vec<String> =
         [Some(own), other].into_iter().flatten().map(|m| legend(m, other)).collect();
     let (draws, bands) = (tables::draws(own)?, tables::bands(own, &prediction)?);
     let figures = [
         ("corner", corner(own, other, external, &title, &names)?),
         ("history", history(own, other, &title, &names)?),
-        ("predictive", predictive(own, &prediction, &title)?),
+        ("predictive", figure),
     ];
     Ok(Products { figures, draws, bands, prediction })
+}
+
+/// The posterior predictive check of a pixel, and its figure.
+///
+/// # Errors
+/// [`PixelError`] of the forward model or the figure.
+pub fn checked(own: &Model<'_>) -> Result<(Prediction, Figure), PixelError> {
+    let prediction = check::predict(own)?;
+    let figure = predictive(own, &prediction, &title(own))?;
+    Ok((prediction, figure))
 }
 
 /// Refuses to compare what was inferred of different data.

@@ -4,6 +4,7 @@
 //! Pure but for the tables that it is given: what lies where is for who calls.
 
 mod calibration;
+mod checks;
 mod cross_prior;
 mod galaxies;
 pub mod html;
@@ -12,6 +13,7 @@ mod ranks;
 mod words;
 
 pub use calibration::{Calibration, calibration, validation};
+pub use checks::{Checked, checks, checks_json};
 pub use galaxies::{Galaxies, agreement_json, agreement_rows, list};
 pub use outshine_catalogue::agreement::Row;
 pub use pixels::{PixelSample, redshifts_of};
