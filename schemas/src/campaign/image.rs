@@ -59,11 +59,22 @@ pub enum Keyword {
 }
 
 impl Keyword {
-    fn number(&self) -> Option<f64> {
+    /// The number, if it is one.
+    #[must_use]
+    pub fn number(&self) -> Option<f64> {
         match self {
             Self::Integer(value) => Some(*value as f64),
             Self::Number(value) => Some(*value),
             Self::Text(_) => None,
+        }
+    }
+
+    /// The text, if it is one.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Integer(_) | Self::Number(_) => None,
         }
     }
 }
