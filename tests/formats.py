@@ -98,6 +98,10 @@ for key, word in [("campaign", "CAMPAIGN"), ("campaign_digest", "CAMPSHA"), ("mo
                   ("prior", "PRIOR"), ("ssp_library_digest", "SSPSHA"), ("code_version", "CODEVER")]:
     assert parameters["outshine." + key] == header[word] == about["outshine." + key], key
 assert header["MODELSHA"] == columns["model"][0]
+assert ("ra" in names) == ("RADESYS" in header) == ("outshine.radesys" in about)
+if "ra" in names:
+    assert header["RADESYS"] == parameters["outshine.radesys"] == about["outshine.radesys"] == "FK5"
+    assert from_fits["ra"].unit == from_votable["dec"].unit == from_parquet["ra"].unit == units.deg
 
 # CSV, by its description.
 with open(path + ".csv", newline="") as file:

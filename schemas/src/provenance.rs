@@ -15,9 +15,11 @@ pub const SOURCES: &str = "outshine.sources";
 pub const REDSHIFTS: &str = "outshine.redshifts";
 /// SHA-256 of the model.
 pub const MODEL: &str = "outshine.model";
+/// Reference frame of right ascensions and declinations, as FITS calls it.
+pub const FRAME: &str = "outshine.radesys";
 
 /// Every key that a table may have, in the order in which formats list them.
-pub const KEYS: [Key; 16] = [
+pub const KEYS: [Key; 17] = [
     (crate::tables::TABLE_KEY, "TABLEVER", "kind and version of the table"),
     (CAMPAIGN, "CAMPAIGN", "campaign"),
     (CAMPAIGN_DIGEST, "CAMPSHA", "digest of all that decides the campaign's results"),
@@ -33,6 +35,7 @@ pub const KEYS: [Key; 16] = [
     ("outshine.model_options", "MODELOPT", "options of the forward model"),
     ("outshine.code_version", "CODEVER", "version of the code"),
     ("outshine.science_version", "SCIVER", "version of the science"),
+    (FRAME, "RADESYS", "reference frame of ra and dec"),
     ("outshine.galaxy_id", "GALAXYID", "galaxy that all rows belong to"),
 ];
 

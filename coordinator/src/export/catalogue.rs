@@ -32,8 +32,8 @@ pub async fn write(
     let Some(bytes) = read(store, graph).await? else { return Ok(0) };
     let mut table = as_table(bytes.clone())?;
     let mut bytes = bytes;
-    if sky.is_known() {
-        (table.schema, table.batches) = sky.add(&table.schema, &table.batches)?;
+    if sky.frame().is_some() {
+        sky.add(&mut table)?;
         bytes = as_parquet(&table)?;
     }
     let mut count = 0;
@@ -84,7 +84,7 @@ fn description(name: &str) -> String {
 pub async fn table(store: &Store, graph: &StageGraph, sky: &Sky) -> anyhow::Result<Table> {
     let bytes = read(store, graph).await?.context("the campaign has no catalogue: run it first")?;
     let mut table = as_table(bytes)?;
-    (table.schema, table.batches) = sky.add(&table.schema, &table.batches)?;
+    sky.add(&mut table)?;
     Ok(table)
 }
 

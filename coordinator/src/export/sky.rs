@@ -3,9 +3,10 @@
 //! stage knows it: these columns are made when a catalogue is exported.
 
 use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch};
-use arrow::datatypes::{Float64Type, Schema, SchemaRef};
+use arrow::datatypes::{Float64Type, Schema};
+use outshine_formats::Table;
 use outshine_schemas::campaign::{Image, Keyword};
-use outshine_schemas::tables;
+use outshine_schemas::{provenance, tables};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ const STEPS: f64 = 1e10;
 type Header = BTreeMap<String, Keyword>;
 
 /// How a field lies on the sky.
-pub struct Sky(Option<WCSProj>);
+pub struct Sky(Option<(WCSProj, &'static str)>);
 
 impl Sky {
     /// As an image lies; one whose WCS is of no use for right ascension and
@@ -28,7 +29,7 @@ impl Sky {
     pub fn of(image: Option<&Image>) -> Self {
         let Some(header) = image.and_then(|image| image.wcs.as_ref()) else { return Self(None) };
         match projection(header) {
-            Ok(projection) => Self(Some(projection)),
+            Ok(known) => Self(Some(known)),
             Err(reason) => {
                 tracing::warn!("no ra and dec in the catalogue: field.image.wcs: {reason}");
                 Self(None)
@@ -36,39 +37,37 @@ impl Sky {
         }
     }
 
-    /// Whether anything is known of it.
+    /// The reference frame, ICRS or FK5; none where nothing is known of the sky.
     #[must_use]
-    pub fn is_known(&self) -> bool {
-        self.0.is_some()
+    pub fn frame(&self) -> Option<&'static str> {
+        self.0.as_ref().map(|(_, frame)| *frame)
     }
 
     /// Right ascension and declination in degrees of a place in the image, where
     /// (0, 0) is the middle of the first pixel; none outside the projection.
     fn place(&self, x: f64, y: f64) -> Option<[f64; 2]> {
         // Pixels are counted from 1 in FITS.
-        let place = self.0.as_ref()?.unproj_lonlat(&ImgXY::new(x + 1.0, y + 1.0))?;
+        let (projection, _) = self.0.as_ref()?;
+        let place = projection.unproj_lonlat(&ImgXY::new(x + 1.0, y + 1.0))?;
         let rounded = |angle: f64| (angle.to_degrees() * STEPS).round() / STEPS;
         let (ra, dec) = (rounded(place.lon()).rem_euclid(360.0), rounded(place.lat()));
         (ra.is_finite() && dec.is_finite()).then_some([ra, dec])
     }
 
-    /// A catalogue with [`tables::sky`] beside `galaxy_id`; null where nothing is
-    /// known.
+    /// Adds [`tables::sky`] to a catalogue, beside `galaxy_id`, and to what is said of
+    /// it the frame; null where nothing is known.
     ///
     /// # Errors
     /// A catalogue without the columns `x` and `y`.
-    pub fn add(
-        &self,
-        schema: &Schema,
-        batches: &[RecordBatch],
-    ) -> anyhow::Result<(SchemaRef, Vec<RecordBatch>)> {
+    pub fn add(&self, table: &mut Table) -> anyhow::Result<()> {
+        let schema = &table.schema;
         let own = schema.fields();
         let first = own.len().min(1);
         let sky = tables::sky().map(Arc::new);
         let fields = [&own[..first], &sky, &own[first..]].concat();
         let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
         let mut all = Vec::new();
-        for batch in batches {
+        for batch in &table.batches {
             let column = |name: &str| {
                 let found = batch.column_by_name(name).map(|column| column.as_primitive_opt());
                 let found: Option<&Float64Array> = found.flatten();
@@ -85,12 +84,16 @@ impl Sky {
             let columns = [&columns[..first], &made, &columns[first..]].concat();
             all.push(RecordBatch::try_new(schema.clone(), columns)?);
         }
-        Ok((schema, all))
+        (table.schema, table.batches) = (schema, all);
+        if let Some(frame) = self.frame() {
+            table.about.insert(provenance::FRAME.to_owned(), frame.to_owned());
+        }
+        Ok(())
     }
 }
 
-/// The library's projection, or why there is none.
-fn projection(header: &Header) -> Result<WCSProj, String> {
+/// The library's projection and the reference frame, or why there is none.
+fn projection(header: &Header) -> Result<(WCSProj, &'static str), String> {
     let text = |key: &str| header.get(key).and_then(Keyword::text).unwrap_or_default();
     let number = |key: &str| header.get(key).and_then(Keyword::number);
     let (first, second) = (text("CTYPE1"), text("CTYPE2"));
@@ -106,7 +109,7 @@ fn projection(header: &Header) -> Result<WCSProj, String> {
     if let Some(key) = header.keys().find(|key| key.starts_with("PV")) {
         return Err(format!("{key} bends its projection {kind}"));
     }
-    frame(text("RADESYS").trim(), number("EQUINOX").or(number("EPOCH")))?;
+    let frame = frame(text("RADESYS").trim(), number("EQUINOX").or(number("EPOCH")))?;
     let [mut longitude, mut latitude] = matrix(header, turned)?;
     let mut reference = [number("CRVAL1"), number("CRVAL2")];
     if turned {
@@ -132,14 +135,16 @@ fn projection(header: &Header) -> Result<WCSProj, String> {
     }
     let keywords: WCSParams =
         serde_json::from_value(Value::Object(keywords)).map_err(|error| error.to_string())?;
-    WCSProj::new(1, 1, &keywords).map_err(|error| error.to_string())
+    let projection = WCSProj::new(1, 1, &keywords).map_err(|error| error.to_string())?;
+    Ok((projection, frame))
 }
 
-/// Whether right ascension and declination are those of today's catalogues.
-fn frame(name: &str, equinox: Option<f64>) -> Result<(), String> {
+/// The reference frame, which must be one of today's catalogues. FITS: without a name
+/// it is FK5 where an equinox of that time is given, else ICRS.
+fn frame(name: &str, equinox: Option<f64>) -> Result<&'static str, String> {
     match (name, equinox) {
-        ("" | "ICRS", None) | ("ICRS", Some(_)) | ("FK5", None) => Ok(()),
-        ("" | "FK5", Some(2000.0)) => Ok(()),
+        ("ICRS", _) | ("", None) => Ok("ICRS"),
+        ("FK5", None) | ("" | "FK5", Some(2000.0)) => Ok("FK5"),
         ("", Some(equinox)) => Err(format!("its equinox is {equinox}, not 2000")),
         ("FK5", Some(equinox)) => Err(format!("it is FK5 of {equinox}, not 2000")),
         (other, _) => Err(format!("RADESYS is {other}, not ICRS or FK5")),

@@ -84,7 +84,7 @@ pub fn catalogue() -> Schema {
 #[must_use]
 pub fn sky() -> [Field; 2] {
     let (ra, dec) = ("pos.eq.ra;meta.main", "pos.eq.dec;meta.main");
-    let place = "at the mean column and row of the member pixels, J2000 or ICRS as the image's WCS";
+    let place = "at the mean column and row of the member pixels";
     [("ra", ra, "right ascension"), ("dec", dec, "declination")].map(|(name, ucd, what)| {
         column(name, DataType::Float64, true, "deg", ucd, &format!("{what} {place}"))
     })
