@@ -1,6 +1,6 @@
 //! Columns of tables, from those of the rows to load.
 
-use crate::cells::sql_type;
+use crate::cells::{kind, sql};
 use crate::{DatabaseError, literal, name};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use outshine_schemas::tables::{DESCRIPTION_KEY, UCD_KEY, UNIT_KEY, units};
@@ -65,9 +65,9 @@ pub async fn follow(
          where table_schema = 'outshine' and table_name = $1";
     let rows = transaction.query(there, &[&table]).await.map_err(refused)?;
     let there: BTreeMap<String, String> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-    let mut sql = String::new();
+    let mut added = String::new();
     for field in schema.fields() {
-        let given = sql_type(table, field)?;
+        let given = sql(kind(table, field)?);
         match there.get(field.name()) {
             Some(found) if found == given => continue,
             Some(found) => {
@@ -78,14 +78,14 @@ pub async fn follow(
         }
         let column = name(field.name());
         // A campaign of before has no value there.
-        let _ = write!(sql, "alter table outshine.{table} add column {column} {given};");
+        let _ = write!(added, "alter table outshine.{table} add column {column} {given};");
         let about = literal(&about(field));
-        let _ = write!(sql, "comment on column outshine.{table}.{column} is {about};");
+        let _ = write!(added, "comment on column outshine.{table}.{column} is {about};");
     }
-    if !sql.is_empty() {
-        transaction.batch_execute(&sql).await.map_err(refused)?;
+    if !added.is_empty() {
+        transaction.batch_execute(&added).await.map_err(refused)?;
     }
-    Ok(!sql.is_empty())
+    Ok(!added.is_empty())
 }
 
 /// What is said of a column, its unit in the standard form that other formats have,

@@ -1,11 +1,12 @@
 //! Rows on their way: copied into temporary tables, checked there, then merged.
 
-use crate::cells::{Column, sql_type, wire_type};
+use crate::cells::{cell, kind, sql, wire};
 use crate::columns::Followed;
 use crate::{DatabaseError, Target, name};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::{Stream, TryStreamExt};
+use outshine_schemas::tables::Values;
 use std::pin::pin;
 use tokio_postgres::Transaction;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
@@ -31,31 +32,35 @@ pub async fn copy(
     schema: &SchemaRef,
     rows: impl Stream<Item = Result<RecordBatch, DatabaseError>>,
 ) -> Result<Staged, DatabaseError> {
-    let mut types = Vec::new();
+    let mut kinds = Vec::new();
     for field in schema.fields() {
-        types.push(sql_type(followed.table, field)?);
+        kinds.push(kind(followed.table, field)?);
     }
     let mut staged = Staged { followed, schema: schema.clone(), count: 0 };
     let (table, columns) = (staged.table(), staged.columns());
-    let defined: Vec<String> =
-        columns.iter().zip(&types).map(|(column, kind)| format!("{column} {kind}")).collect();
+    let defined: Vec<String> = columns
+        .iter()
+        .zip(&kinds)
+        .map(|(column, kind)| format!("{column} {}", sql(*kind)))
+        .collect();
     let copying = target.refused("copying rows");
-    let sql = format!("create temp table {table} ({}) on commit drop", defined.join(", "));
-    transaction.batch_execute(&sql).await.map_err(&copying)?;
-    let sql = format!("copy {table} ({}) from stdin binary", columns.join(", "));
-    let sink = transaction.copy_in(&sql).await.map_err(&copying)?;
-    let wire: Vec<_> = types.iter().map(|kind| wire_type(kind)).collect();
+    let create = format!("create temp table {table} ({}) on commit drop", defined.join(", "));
+    transaction.batch_execute(&create).await.map_err(&copying)?;
+    let from = format!("copy {table} ({}) from stdin binary", columns.join(", "));
+    let sink = transaction.copy_in(&from).await.map_err(&copying)?;
+    let wire: Vec<_> = kinds.iter().map(|kind| wire(*kind)).collect();
     let mut writer = pin!(BinaryCopyInWriter::new(sink, &wire));
     let mut rows = pin!(rows);
     while let Some(batch) = rows.try_next().await? {
-        let cells: Vec<Column> = types
-            .iter()
-            .enumerate()
-            .map(|(index, kind)| Column::of(&batch, index, kind))
-            .collect::<Result<_, _>>()
-            .map_err(|error| DatabaseError::Rows(Box::new(error)))?;
+        let mut values = Vec::new();
+        for (index, kind) in kinds.iter().enumerate() {
+            let found = Values::of(batch.column(index), *kind);
+            values.push(found.map_err(|error| {
+                DatabaseError::Rows(format!("column {}: {error}", columns[index]).into())
+            })?);
+        }
         for row in 0..batch.num_rows() {
-            let cells = cells.iter().map(|column| column.cell(row));
+            let cells = values.iter().map(|values| cell(values, row));
             writer.as_mut().write_raw(cells).await.map_err(&copying)?;
         }
     }

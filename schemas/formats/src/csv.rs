@@ -2,9 +2,10 @@
 //! "Metadata Vocabulary for Tabular Data": a comment in the table itself would
 //! break half of its readers.
 
-use crate::cells::{Kind, shape};
+use crate::cells::shape;
 use crate::{About, FormatError, Table};
 use arrow_csv::WriterBuilder;
+use outshine_schemas::tables::Kind;
 use serde_json::{Map, Value, json};
 
 const FORMAT: &str = "CSV";

@@ -7,6 +7,7 @@ mod products;
 mod profiles;
 mod simulations;
 pub mod units;
+mod values;
 
 pub use field::{field, galaxies, truth};
 pub use fitted::{blocks, every_summary, samples, summaries};
@@ -16,6 +17,7 @@ pub use products::{
 };
 pub use profiles::{PROFILED, profiles};
 pub use simulations::simulations;
+pub use values::{Kind, Values};
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use std::collections::HashMap;

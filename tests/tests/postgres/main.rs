@@ -7,8 +7,8 @@ mod rights;
 
 use anyhow::{Context, ensure};
 use arrow::array::{
-    ArrayRef, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
-    UInt32Array,
+    ArrayRef, Date32Array, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch,
+    StringArray, UInt32Array, UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, Schema};
 use futures::{Stream, stream};
@@ -234,6 +234,18 @@ async fn what_cannot_be_loaded_is_named_and_changes_nothing() -> anyhow::Result<
         load(&target, &it, (&typed.schema(), std::slice::from_ref(&typed)), all(vec![])).await;
     let error = error.unwrap_err().to_string();
     assert!(error.contains("`mass`") && error.contains("double precision"), "{error}");
+    // A number, and a type, that no column there can hold.
+    let ids = || Arc::new(Int64Array::from(vec![1])) as ArrayRef;
+    let large: ArrayRef = Arc::new(UInt64Array::from(vec![u64::MAX]));
+    let large = batch(vec![("galaxy_id", DataType::Int64, ids()), ("n", DataType::UInt64, large)]);
+    let times: ArrayRef = Arc::new(Date32Array::from(vec![1]));
+    let times =
+        batch(vec![("galaxy_id", DataType::Int64, ids()), ("day", DataType::Date32, times)]);
+    for (rows, says) in [(large, "column \"n\": "), (times, "`day` of outshine.galaxy cannot be")] {
+        let galaxies = (rows.schema_ref(), std::slice::from_ref(&rows));
+        let error = load(&target, &it, galaxies, all(vec![])).await.unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
     assert_eq!(state()?, before);
 
     // Refused, and lost, at the very end.
