@@ -15,7 +15,7 @@ mod tests;
 pub use field::{Field, GivenRedshifts, Meaning, SNR_BANDS};
 pub use image::{Image, Keyword};
 pub use resolved::ResolvedCampaign;
-pub use steps::{Calibrate, Execution, Fit, KeepDraws, Refine, Simulate};
+pub use steps::{Calibrate, Execution, Fit, KeepDraws, Reduce, Refine, Simulate};
 
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -64,6 +64,9 @@ pub struct Campaign {
     /// Posterior draws.
     #[serde(default)]
     pub fit: Fit,
+    /// Pixels to galaxies.
+    #[serde(default)]
+    pub reduce: Reduce,
     /// How the work is cut and done. No part of the campaign's identity: it
     /// changes no result.
     #[serde(default)]
@@ -269,6 +272,9 @@ impl Campaign {
         }
         if !self.fit.refine_mean_snr.is_finite() {
             return invalid("fit.refine_mean_snr", "must be a finite number".into());
+        }
+        if !(0.0..=1.0).contains(&self.reduce.pixel_correlation) {
+            return invalid("reduce.pixel_correlation", "must be from 0 to 1".into());
         }
         if self.calibrate.cross_prior > 10_000_000 {
             return invalid("calibrate.cross_prior", "must be at most 10000000".into());

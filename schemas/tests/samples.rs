@@ -87,4 +87,4 @@ fn what_a_record_must_have_is_asked_for() {
     }
 }
 
-const CAMPAIGN: &str = "golden-4028e37d808f03fa";
+const CAMPAIGN: &str = "golden-9d50fc2c09f11c50";

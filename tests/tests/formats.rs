@@ -304,7 +304,12 @@ fn a_campaign_loads_the_database_at_its_end() -> anyhow::Result<()> {
         bench.error_in("run", &["--set", "name=\"it's\"", "--database", &url], &password)?;
     assert!(error.contains("name") && error.contains("letters, digits"), "{error}");
 
+    // Nor is it loaded before the campaign is complete, and that is said.
+    let said = bench.ok_in("run", &["--database", &url, "--until", "field"], &password)?;
+    assert!(said.contains("not loaded: the campaign is complete up to stage field"), "{said}");
+
     let said = bench.ok_in("run", &["--database", &url, "--survey", "d'or \u{3b1}"], &password)?;
+    assert!(!said.contains("not loaded"), "{said}");
     assert!(said.contains("6 galaxies, 3078 pixels; 3084 rows new or changed"), "{said}");
     assert!(!said.contains(server.password()), "{said}");
     let ask = |sql: &str| server.query("sky", sql);

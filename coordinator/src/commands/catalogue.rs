@@ -56,6 +56,11 @@ pub async fn main(command: Command) -> anyhow::Result<()> {
         // It may have a password: it is not repeated.
         anyhow::bail!("--to is neither a folder nor a URL that starts with postgres://");
     }
+    if target.is_none() && survey.survey.is_some() {
+        anyhow::bail!(
+            "--survey (or OUTSHINE_SURVEY) is for a database, and --to is a folder: leave it out"
+        );
+    }
     let (store, mut look) = place.look().await?;
     look.refresh(&store).await?;
     let (campaign, graph) = (look.campaign(), look.graph());

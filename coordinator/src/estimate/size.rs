@@ -147,8 +147,8 @@ impl Made<'_> {
             Stage::Catalogue => {
                 size.product(&tables::catalogue(), counts.galaxies, 1);
                 if mock {
-                    // Five quantities of galaxies, two ways.
-                    let rows = names.len() as u64 + 10;
+                    // Five quantities of galaxies two ways, and two masses a third way.
+                    let rows = names.len() as u64 + 12;
                     size.table(&tables::validation(), rows, 1, PACKED);
                 }
             }

@@ -109,6 +109,21 @@ impl Default for Fit {
     }
 }
 
+/// Pixels to galaxies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Reduce {
+    /// Correlation between the errors of any two pixels of a galaxy, 0 to 1, for the
+    /// columns `..._correlated` of the catalogue.
+    pub pixel_correlation: f64,
+}
+
+impl Default for Reduce {
+    fn default() -> Self {
+        Self { pixel_correlation: 0.1 }
+    }
+}
+
 /// How the work is cut and done.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -39,6 +39,8 @@ fn impossible_values_are_refused() {
         ("field.mock.galaxies=3", "field"),
         ("execution.queue_window=0", "execution.queue_window"),
         ("fit.refine_mean_snr=inf", "fit.refine_mean_snr"),
+        ("reduce.pixel_correlation=1.01", "reduce.pixel_correlation"),
+        ("reduce.pixel_correlation=nan", "reduce.pixel_correlation"),
         ("field.image.pixel_scale_arcsec=-1", "field.image.pixel_scale_arcsec"),
         ("field.image.wcs.CRPIX1=1", "field.image.wcs.CTYPE1"),
     ] {

@@ -79,6 +79,18 @@ pub fn blocks(bands: &[String], draws: usize) -> Schema {
     ] {
         fields.push(column(name, list(draws, DataType::Float64), false, unit, ucd, meaning));
     }
+    for name in ["mass_stellar", "mass_formed"] {
+        let meaning = "sum of the sorted draws of each pixel";
+        let name = format!("{name}_sorted");
+        fields.push(column(
+            name,
+            list(draws, DataType::Float64),
+            false,
+            "Msun",
+            "phys.mass",
+            meaning,
+        ));
+    }
     for name in ["mass_stellar", "mass_formed", "sfr_100", "mass_formed_age", "mass_formed_a_v"] {
         let meaning = "true sum over the fitted pixels; null: unknown";
         fields.push(column(format!("{name}_true"), DataType::Float64, true, "", "", meaning));

@@ -67,6 +67,22 @@ pub fn catalogue() -> Schema {
             fields.push(column(name, kind.clone(), true, "", ucd, &what));
         }
     }
+    for (name, meaning) in
+        [("log_mass_stellar", "surviving mass"), ("log_mass_formed", "formed mass")]
+    {
+        let what = format!("{meaning}, resolved, errors of pixels correlated");
+        let name = format!("{name}_correlated");
+        fields.extend(percentiles(&name, &kind, "log10(Msun)", "phys.mass", &what));
+        let what = format!("{what}: fraction of draws below the truth");
+        fields.push(column(
+            format!("{name}_rank"),
+            kind.clone(),
+            true,
+            "",
+            "stat.probability",
+            &what,
+        ));
+    }
     fields.extend(extent());
     fields.push(flags_column());
     let text = |name, ucd, meaning| column(name, DataType::Utf8, false, "", ucd, meaning);
@@ -216,7 +232,7 @@ pub fn cross_prior() -> Schema {
 #[must_use]
 pub fn validation() -> Schema {
     let mut fields = vec![
-        column("level", DataType::Utf8, false, "", "", "pixel, resolved or integrated"),
+        column("level", DataType::Utf8, false, "", "", "pixel, resolved, correlated or integrated"),
         column("parameter", DataType::Utf8, false, "", "", "parameter"),
         column("count", DataType::UInt64, false, "", "", "pixels or galaxies"),
     ];

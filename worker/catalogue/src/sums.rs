@@ -30,6 +30,18 @@ impl DrawSum {
         wide::add_exp10(&mut self.linear, log_draws);
     }
 
+    /// Adds a pixel by the log10 of its draws in rising order: draw k of the sum has
+    /// every pixel at the same quantile. `sorted` is working memory.
+    ///
+    /// # Panics
+    /// When the number of draws differs.
+    pub fn add_sorted(&mut self, log_draws: &[f32], sorted: &mut Vec<f32>) {
+        sorted.clear();
+        sorted.extend_from_slice(log_draws);
+        sorted.sort_unstable_by(f32::total_cmp);
+        self.add_pixel(sorted);
+    }
+
     /// Adds a pixel's draws of 10^(log weight) times a value.
     ///
     /// # Panics

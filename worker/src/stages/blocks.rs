@@ -3,6 +3,7 @@
 use super::{StageError, table};
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, UInt32Array};
 use arrow::datatypes::{Float64Type, UInt32Type};
+use outshine_catalogue::correlated::correlated;
 use outshine_catalogue::integrated::BandSum;
 use outshine_catalogue::sums::DrawSum;
 use outshine_kernels::scalar;
@@ -16,6 +17,8 @@ pub const SUMMED: [(&str, &str); 3] = [
     ("log_mass_formed", "mass_formed"),
     ("log_sfr_100", "sfr_100"),
 ];
+/// How many of them, the first, are masses: they are summed in rising order as well.
+pub const MASSES: usize = 2;
 /// Quantities of which a galaxy has the mean over its pixels, weighted by the
 /// mass formed: the parameter, and the column of the sum of mass times it.
 pub const AVERAGED: [(&str, &str); 2] =
@@ -47,6 +50,8 @@ pub struct Block {
     pub used: u32,
     /// Draw-by-draw sums of [`SUMMED`], and of the weight times [`AVERAGED`].
     pub sums: [DrawSum; QUANTITIES],
+    /// Sums of the sorted draws of the first [`MASSES`] of [`SUMMED`].
+    pub sorted: [DrawSum; MASSES],
     /// True sums, for mocks.
     pub truth: [Option<f64>; QUANTITIES],
     /// Photometric sums per band.
@@ -62,18 +67,21 @@ impl Block {
             available: 0,
             used: 0,
             sums: std::array::from_fn(|_| DrawSum::new(draws)),
+            sorted: std::array::from_fn(|_| DrawSum::new(draws)),
             truth: [None; QUANTITIES],
             bands: vec![BandSum::default(); bands],
         }
     }
 
-    /// Adds a fitted pixel; `draws` and `truth` are its values of [`parameters`].
+    /// Adds a fitted pixel; `draws` and `truth` are its values of [`parameters`];
+    /// `sorting` is working memory.
     pub fn add_pixel(
         &mut self,
         draws: [&[f32]; QUANTITIES],
         flux: &[f32],
         err: &[f32],
         truth: Option<[f64; QUANTITIES]>,
+        sorting: &mut Vec<f32>,
     ) {
         self.used += 1;
         for i in 0..SUMMED.len() {
@@ -81,6 +89,9 @@ impl Block {
         }
         for i in SUMMED.len()..QUANTITIES {
             self.sums[i].add_weighted(draws[WEIGHT], draws[i]);
+        }
+        for (sum, draws) in self.sorted.iter_mut().zip(draws) {
+            sum.add_sorted(draws, sorting);
         }
         if let Some(truth) = truth {
             for i in 0..SUMMED.len() {
@@ -105,6 +116,9 @@ impl Block {
                 *self.truth[i].get_or_insert(0.0) += truth;
             }
         }
+        for (sum, more) in self.sorted.iter_mut().zip(&other.sorted) {
+            sum.add_block(more.linear());
+        }
         for (band, more) in self.bands.iter_mut().zip(&other.bands) {
             band.add(more);
         }
@@ -114,6 +128,12 @@ impl Block {
     /// the mean.
     pub fn draws(&self, i: usize) -> Vec<f64> {
         if i < SUMMED.len() { self.sums[i].log10() } else { self.sums[i].over(&self.sums[WEIGHT]) }
+    }
+
+    /// Draws of the mass `i` of the whole, log10, if errors of any two pixels have
+    /// this correlation.
+    pub fn correlated(&self, i: usize, correlation: f64) -> Vec<f64> {
+        correlated(&self.sums[i].log10(), &self.sorted[i].log10(), correlation)
     }
 
     /// Its true value.
@@ -143,6 +163,10 @@ pub fn columns(blocks: &[Block], draws: usize) -> Result<Vec<ArrayRef>, StageErr
         let values = blocks.iter().flat_map(|b| b.sums[i].linear().iter().copied()).collect();
         columns.push(table::list_f64(values, draws)?);
     }
+    for i in 0..MASSES {
+        let values = blocks.iter().flat_map(|b| b.sorted[i].linear().iter().copied()).collect();
+        columns.push(table::list_f64(values, draws)?);
+    }
     for i in 0..QUANTITIES {
         columns.push(Arc::new(Float64Array::from_iter(blocks.iter().map(|b| b.truth[i]))));
     }
@@ -164,12 +188,19 @@ pub fn read(table: &Table, bands: &[String]) -> Result<Vec<Block>, StageError> {
     let available = table.number::<UInt32Type>("pixels_available")?;
     let used = table.number::<UInt32Type>("pixels_used")?;
     let missing = |name: &str| StageError::Permanent(format!("blocks: no usable column `{name}`"));
+    let lists = |name: &str| {
+        let column = table.column(name)?;
+        Ok::<_, StageError>(column.as_fixed_size_list_opt().ok_or_else(|| missing(name))?.clone())
+    };
     let mut sums = Vec::new();
+    let mut sorted = Vec::new();
     let mut truths = Vec::new();
+    for (_, name) in &SUMMED[..MASSES] {
+        sorted.push(lists(&format!("{name}_sorted"))?);
+    }
     for i in 0..QUANTITIES {
         let name = entry(i).1;
-        let column = table.column(name)?;
-        sums.push(column.as_fixed_size_list_opt().ok_or_else(|| missing(name))?.clone());
+        sums.push(lists(name)?);
         truths.push(table.float64(&format!("{name}_true"))?);
     }
     let mut photometry = Vec::new();
@@ -192,6 +223,11 @@ pub fn read(table: &Table, bands: &[String]) -> Result<Vec<Block>, StageError> {
                 list.as_primitive_opt::<Float64Type>().ok_or_else(|| missing(entry(i).1))?;
             one.sums[i].add_block(values.values());
             one.truth[i] = (!truths[i].is_null(row)).then(|| truths[i].value(row));
+        }
+        for (sum, lists) in one.sorted.iter_mut().zip(&sorted) {
+            let list = lists.value(row);
+            let values = list.as_primitive_opt::<Float64Type>();
+            sum.add_block(values.ok_or_else(|| missing("sorted masses"))?.values());
         }
         for (band, (observed, flux, err)) in one.bands.iter_mut().zip(&photometry) {
             band.observed = observed.value(row);

@@ -1,7 +1,7 @@
 //! Stage catalogue: the rows of all galaxies joined, and, for mocks, the
 //! comparison with truth.
 
-use super::blocks;
+use super::blocks::{self, MASSES};
 use super::{Job, Outcome, StageError, compute, fit, reduce, table, upstream};
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, UInt64Array};
 use outshine_catalogue::interval::Interval;
@@ -54,7 +54,7 @@ fn join(job: &Job, rows: &[RecordBatch], pixels: &[Vec<Case>]) -> Result<Outcome
     let mut about = job.about();
     about.extend(model_of(&rows).map(|digest| (provenance::MODEL.to_owned(), digest)));
     let described = table::votable(CATALOGUE_TITLE, &schema, &rows, &about)?;
-    let (bytes, count) = table::encode_batches("catalogue/3", &schema, &rows, &described)?;
+    let (bytes, count) = table::encode_batches("catalogue/4", &schema, &rows, &described)?;
     let mut outcome = Outcome::default();
     outcome.file(CATALOGUE, bytes, count);
     outcome.fact("galaxies", count);
@@ -66,9 +66,11 @@ fn join(job: &Job, rows: &[RecordBatch], pixels: &[Vec<Case>]) -> Result<Outcome
     for (column, name) in job.science.reported.iter().enumerate() {
         table_rows.push(("pixel", name, scores(&pixels[column])));
     }
-    for kind in ["resolved", "integrated"] {
-        for name in blocks::parameters() {
-            table_rows.push((kind, name, scores(&galaxy_cases(&galaxies, name, kind)?)));
+    let all = blocks::parameters();
+    let levels = [("resolved", &all[..]), ("correlated", &all[..MASSES]), ("integrated", &all[..])];
+    for (level, names) in levels {
+        for name in names {
+            table_rows.push((level, name, scores(&galaxy_cases(&galaxies, name, level)?)));
         }
     }
     let f = |of: fn(&Scores) -> f64| -> ArrayRef {

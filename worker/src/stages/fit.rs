@@ -246,6 +246,7 @@ fn fit(
     let mut stored: Vec<Vec<f32>> = vec![Vec::new(); kept.len()];
     let (mut fitted, mut row_groups) = (Vec::new(), Vec::new());
     let mut blocks: Vec<Block> = Vec::new();
+    let mut sorting = Vec::new();
     let count = pixels.len();
     let mut all: Vec<&Pixel> = Vec::with_capacity(count);
     for members in pixels.chunk_by_mut(|a, b| a.block == b.block) {
@@ -264,7 +265,7 @@ fn fit(
         for (i, pixel) in fit.iter().enumerate() {
             let own = summed.map(|name| &tile.of(name)[i * n..(i + 1) * n]);
             let truth = pixel.truth.as_ref().map(|t| summed.map(|name| t[position(names, name)]));
-            block.add_pixel(own, &pixel.flux_njy, &pixel.err_njy, truth);
+            block.add_pixel(own, &pixel.flux_njy, &pixel.err_njy, truth, &mut sorting);
         }
         blocks.push(block);
         for (stored, name) in stored.iter_mut().zip(&kept) {
@@ -281,7 +282,7 @@ fn fit(
     about.insert("outshine.draws".to_owned(), n.to_string());
     let mut outcome = Outcome::default();
     let (bytes, rows) = table::encode(
-        "blocks/2",
+        "blocks/3",
         blocks_schema(&campaign.bands, n),
         blocks::columns(&blocks, n)?,
         &about,

@@ -180,7 +180,7 @@ fn reduce(
     }
     let columns = columns(job, trained, galaxies, &unknown.redshifts, &rows);
     let about = &job.science.provenance;
-    let (bytes, count) = table::encode("catalogue/3", catalogue(), columns, about)?;
+    let (bytes, count) = table::encode("catalogue/4", catalogue(), columns, about)?;
     let mut outcome = Outcome::default();
     outcome.file(ROWS, bytes, count);
     outcome.fact("galaxies", count);
@@ -235,6 +235,11 @@ fn row(
         quantity.truth = whole.true_value(i);
         quantity.resolved_rank = quantity.truth.map(|t| rank(&values, t));
         quantity.resolved = Some(Interval::of(&mut values));
+    }
+    for (i, correlated) in row.correlated.iter_mut().enumerate() {
+        let mut values = whole.correlated(i, campaign.reduce.pixel_correlation);
+        let rank = whole.true_value(i).map(|truth| rank(&values, truth));
+        *correlated = Some((Interval::of(&mut values), rank));
     }
     let (flux, mut err, dropped) = integrated::photometry(&whole.bands, whole.used);
     integrated::add_systematic(&flux, &mut err, campaign.field.systematic);

@@ -3,7 +3,7 @@
 use super::Galaxy;
 use super::extent::Extent;
 use crate::stages::Job;
-use crate::stages::blocks::QUANTITIES;
+use crate::stages::blocks::{MASSES, QUANTITIES};
 use crate::stages::model::Trained;
 use crate::stages::redshifts::Redshifts;
 use arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array, StringArray, UInt32Array};
@@ -37,6 +37,9 @@ pub struct Row {
     pub mean_snr: Option<f64>,
     /// Those of [`crate::stages::blocks::parameters`].
     pub quantities: [Quantity; QUANTITIES],
+    /// The masses if errors of pixels go together, and the share of the draws below
+    /// the truth.
+    pub correlated: [Option<(Interval, Option<f64>)>; MASSES],
     /// Where its mass lies.
     pub extent: Extent,
     /// Flag bits.
@@ -86,6 +89,12 @@ pub fn columns(
         push(&|q| q.truth);
         push(&|q| q.resolved_rank);
         push(&|q| q.integrated_rank);
+    }
+    for i in 0..MASSES {
+        columns.push(number(&|row| Some(row.correlated[i]?.0.p16)));
+        columns.push(number(&|row| Some(row.correlated[i]?.0.p50)));
+        columns.push(number(&|row| Some(row.correlated[i]?.0.p84)));
+        columns.push(number(&|row| row.correlated[i]?.1));
     }
     let circles = || rows.iter().map(|row| row.extent.circle);
     columns.push(Arc::new(Int32Array::from_iter(circles().map(|c| Some(c?.x)))));

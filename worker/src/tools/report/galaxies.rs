@@ -7,7 +7,8 @@ use arrow::array::Array;
 use arrow::datatypes::UInt32Type;
 use outshine_catalogue::agreement::{self, Masses, Row};
 use outshine_catalogue::interval::Interval;
-use outshine_figures::chart::{Axis, Bar, Chart, Charts, Dash, FULL_WIDTH, GUIDE, Layer};
+use outshine_catalogue::threshold::crossing;
+use outshine_figures::chart::{Axis, Bar, Chart, Charts, Dash, FULL_WIDTH, GUIDE, Layer, SERIES};
 use outshine_figures::colours::ColourMap;
 use outshine_schemas::flags;
 use outshine_store::Table;
@@ -19,6 +20,9 @@ const LEAST_REDSHIFTS: f64 = 0.5;
 const LEAST_DEX: f64 = 1.0;
 /// Offsets of at least so many dex are shown, and at most.
 const OFFSETS: (f64, f64) = (0.6, 2.0);
+/// Bins of redshift in which thresholds are looked for: at most, and galaxies in one.
+const THRESHOLD_BINS: usize = 8;
+const THRESHOLD_GALAXIES: usize = 30;
 /// Galaxies that are named in a text, at most.
 const NAMED: usize = 20;
 
@@ -284,6 +288,11 @@ impl Galaxies {
         charts.height = charts.width * 7 / 10;
         let shown = || redshift.iter().zip(&mass).filter(|(z, m)| (*z + *m).is_finite());
         let value = self.fraction_above_snr.clone();
+        let mut layers = vec![Layer::Points { x: redshift.clone(), y: mass.clone(), value }];
+        for (level, dash) in [(0.2, Dash::Dashed), (0.8, Dash::Dotted)] {
+            let points = self.thresholds(level);
+            layers.push(Layer::Curve { points, colour: SERIES[1], dash, marked: true });
+        }
         charts.charts.push(Chart {
             title: String::new(),
             notes: Vec::new(),
@@ -293,12 +302,30 @@ impl Galaxies {
                 shown().map(|p| *p.1),
                 LEAST_DEX,
             ),
-            layers: vec![Layer::Points { x: redshift.clone(), y: mass.clone(), value }],
+            layers,
         });
         let caption = "Galaxies over integrated mass and redshift, coloured by the fraction of their member \
-            pixels whose mean S/N is above the limit of the campaign.";
+            pixels whose mean S/N is above the limit of the campaign. Lines: the mass from which on that fraction \
+            is 0.2 (dashed) and 0.8 (dotted) on average, in bins of redshift that reach it.";
         page.figure(&charts.svg()?, caption);
         Ok(())
+    }
+
+    /// Median redshift and the mass from which on the fraction of pixels above the
+    /// limit of S/N is `level` on average, in bins of equal numbers of galaxies.
+    fn thresholds(&self, level: f64) -> Vec<(f64, f64)> {
+        let (redshift, mass) = (self.redshifts(), self.p50(|g| g.integrated));
+        let mut order: Vec<usize> = (0..redshift.len()).collect();
+        order.retain(|&i| (redshift[i] + mass[i] + self.fraction_above_snr[i]).is_finite());
+        order.sort_by(|&a, &b| redshift[a].total_cmp(&redshift[b]).then(a.cmp(&b)));
+        let bins = (order.len() / THRESHOLD_GALAXIES).clamp(1, THRESHOLD_BINS);
+        let line = (0..bins).filter_map(|bin| {
+            let own = &order[bin * order.len() / bins..(bin + 1) * order.len() / bins];
+            let of = |values: &[f64]| own.iter().map(|&i| values[i]).collect::<Vec<f64>>();
+            let middle = redshift[*own.get(own.len() / 2)?];
+            Some((middle, crossing(&of(&mass), &of(&self.fraction_above_snr), level)?))
+        });
+        line.collect()
     }
 
     /// Masses of the same galaxies by another campaign.
