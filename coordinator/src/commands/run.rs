@@ -107,6 +107,7 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
         }
     };
     let (store, campaign) = arguments.place.open().await?;
+    let sky = arguments.place.sky()?;
     let memory = arguments.queue.starts_with("memory");
     let queue = outshine_broker::open(&arguments.queue).await?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -157,7 +158,7 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
         }
     }
     if let Some(folder) = &arguments.export {
-        let count = export::export(&store, &graph, folder, &Format::ALL).await?;
+        let count = export::export(&store, &graph, folder, &Format::ALL, &sky).await?;
         println!("{count} files in {}", folder.display());
     } else if whole {
         println!("`outshine catalogue export` copies catalogue, samples and model to a folder");
@@ -171,7 +172,7 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
     }
     if let Some(target) = database.filter(|_| whole) {
         let survey = arguments.survey.survey.as_deref();
-        let loaded = database::load(&store, &campaign, &graph, &target, survey).await;
+        let loaded = database::load(&store, &campaign, &graph, &target, survey, &sky).await;
         let loaded =
             loaded.context("the campaign is complete; the same command loads its catalogue")?;
         println!("{}", database::text(&target, &loaded));
