@@ -88,7 +88,7 @@ for index, name in enumerate(names, 1):
             units.Unit(inner, format=standard)
     elif name in spoken:
         assert f"[{spoken[name]}]" in field.description, name
-    assert header[f"TUCD{index}"] == field.ucd == from_parquet[name].meta.get("ucd", field.ucd)
+    assert header[f"TUCD{index}"] == field.ucd == from_parquet[name].meta["ucd"], name
     parse_ucd(field.ucd, check_controlled_vocabulary=True)
     assert header[f"TCOMM{index}"] == field.description, name
     assert from_parquet[name].description == field.description, name
@@ -98,6 +98,10 @@ for key, word in [("campaign", "CAMPAIGN"), ("campaign_digest", "CAMPSHA"), ("mo
                   ("prior", "PRIOR"), ("ssp_library_digest", "SSPSHA"), ("code_version", "CODEVER")]:
     assert parameters["outshine." + key] == header[word] == about["outshine." + key], key
 assert header["MODELSHA"] == columns["model"][0]
+assert ("ra" in names) == ("RADESYS" in header) == ("outshine.radesys" in about)
+if "ra" in names:
+    assert header["RADESYS"] == parameters["outshine.radesys"] == about["outshine.radesys"] == "FK5"
+    assert from_fits["ra"].unit == from_votable["dec"].unit == from_parquet["ra"].unit == units.deg
 
 # CSV, by its description.
 with open(path + ".csv", newline="") as file:
@@ -128,8 +132,12 @@ for galaxy, available, used in zip(columns["galaxy_id"], columns["pixels_availab
         assert abs(found - mean) < 1e-5, (found, mean)
     else:
         assert mean is None
-part = Table.read(f"{folder}/summaries/galaxy_id={galaxy}/part.parquet", format="parquet.votable")
-assert str(part["a_v_p50"].unit) == "mag" and "percentile" in part["a_v_p16"].description
-assert part.colnames[:2] == ["x", "y"]
+for galaxy in columns["galaxy_id"]:
+    part = Table.read(f"{folder}/summaries/galaxy_id={galaxy}/part.parquet", format="parquet.votable")
+    assert part.colnames[:2] == ["x", "y"], galaxy
+    assert len(part) == tables[galaxy][0], galaxy
+    assert str(part["a_v_p50"].unit) == "mag" and "percentile" in part["a_v_p16"].description, galaxy
+    for name in part.colnames:
+        parse_ucd(part[name].meta["ucd"], check_controlled_vocabulary=True)
 print("readers agree:", len(plain), "galaxies,", dataset.num_rows, "pixels,",
       columns["log_mass_stellar_resolved_p50"].count(None), "without a mass")

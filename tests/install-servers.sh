@@ -63,7 +63,9 @@ else
     install_packages rabbitmq-server
 fi
 
-if ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && command -v psql >/dev/null 2>&1; then
+# The servers of the tests have a certificate, which openssl makes.
+if ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && command -v psql >/dev/null 2>&1 &&
+    command -v openssl >/dev/null 2>&1; then
     say "postgresql: present"
 else
     say "postgresql: installing"

@@ -1,6 +1,6 @@
 //! A complete campaign into a database.
 
-use crate::export;
+use crate::export::{self, Sky};
 use crate::stage_graph::StageGraph;
 use crate::words::count;
 use anyhow::Context;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// Loads catalogue and summaries. Campaigns of one `survey` mean the same galaxy
 /// by the same id; without a name for it, a campaign keeps the one that it has, or
-/// those of the same input share one.
+/// those of the same input share one. Galaxies have places where the `sky` is known.
 ///
 /// # Errors
 /// A damaged or missing object, or a database that cannot be loaded: it is then
@@ -24,8 +24,9 @@ pub async fn load(
     graph: &StageGraph,
     target: &Target,
     survey: Option<&str>,
+    sky: &Sky,
 ) -> anyhow::Result<Loaded> {
-    let table = export::catalogue_table(store, graph).await?;
+    let table = export::catalogue_table(store, graph, sky).await?;
     let campaign = Campaign {
         campaign: campaign.id().to_string(),
         name: campaign.campaign.name.clone(),

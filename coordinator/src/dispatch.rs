@@ -8,7 +8,7 @@ use outshine_schemas::campaign::Execution;
 use outshine_schemas::codec;
 use outshine_schemas::ids::TaskId;
 use outshine_schemas::task::{Shard, Stage, Task};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -60,7 +60,7 @@ struct Sent {
     doubled: bool,
 }
 
-/// A stage that has so many tasks left is near its end.
+/// A stage that has so many tasks left to publish is near its end.
 const NEAR_END: usize = 32;
 
 /// A task in hand counts as a straggler when the queue has been empty for this
@@ -177,14 +177,31 @@ impl Dispatch {
         }
         // A stage waits for its last tasks, and others for the stage: on a queue that is
         // shared, these go before what is in the midst of its work.
-        let (last, others): (Vec<Task>, Vec<Task>) =
-            fresh.iter().cloned().partition(|task| graph.left(task.stage) <= NEAR_END);
+        let mut left = self.left_after(&fresh, graph);
+        let (last, others): (Vec<Task>, Vec<Task>) = fresh.iter().cloned().partition(|task| {
+            let left = left.entry(task.stage).or_default();
+            let is_last = *left <= NEAR_END;
+            *left = left.saturating_sub(1);
+            is_last
+        });
         self.publish(&last, Priority::High).await?;
         self.publish(&others, Priority::Normal).await?;
         for task in &fresh {
             self.sent(task).times += 1;
         }
         Ok(fresh.len())
+    }
+
+    /// How many tasks of each stage of `fresh` are left but for those that wait on
+    /// the queue or are in hand already.
+    fn left_after(&self, fresh: &[Task], graph: &StageGraph) -> BTreeMap<Stage, usize> {
+        let own: BTreeSet<(Stage, Shard)> = fresh.iter().map(|t| (t.stage, t.shard)).collect();
+        let mut left: BTreeMap<Stage, usize> =
+            own.iter().map(|&(stage, _)| (stage, graph.left(stage))).collect();
+        for (stage, _) in self.published.keys().filter(|key| !own.contains(key)) {
+            left.entry(*stage).and_modify(|left| *left = left.saturating_sub(1));
+        }
+        left
     }
 
     fn sent(&mut self, task: &Task) -> &mut Sent {
@@ -235,9 +252,16 @@ mod tests {
 
     /// A graph that waits for three simulations; a fourth has taken 20 s.
     fn graph() -> StageGraph {
-        let text = "name = \"a\"\nestimator = \"train\"\n[field]\npixels = \"p\"\n\
-                    [simulate]\ncount = 4\n[execution]\nsimulations_per_task = 1\n";
-        let campaign = Campaign::parse(text, "a.toml", Path::new("."), &[]).unwrap();
+        graph_of(4)
+    }
+
+    /// A graph that waits for all but the first of so many simulations.
+    fn graph_of(count: u64) -> StageGraph {
+        let text = format!(
+            "name = \"a\"\nestimator = \"train\"\n[field]\npixels = \"p\"\n\
+             [simulate]\ncount = {count}\n[execution]\nsimulations_per_task = 1\n"
+        );
+        let campaign = Campaign::parse(&text, "a.toml", Path::new("."), &[]).unwrap();
         let campaign = ResolvedCampaign::new(campaign, Some(Digest::of(b"p")), None);
         let mut graph = StageGraph::new(campaign);
         graph.start(graph.plan(Stage::Simulate).unwrap());
@@ -322,6 +346,38 @@ mod tests {
         assert_eq!(look(&mut dispatch, &graph, 1).await, 3);
         let (_consumer, delivery) = take(&*queue).await;
         assert!(codec::decode(&delivery.payload).is_ok(), "the other came first");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_stage_longer_than_the_window_the_last_tasks_go_first() {
+        let queue: Arc<dyn TaskQueue> = Arc::new(MemoryQueue::new());
+        let execution = Execution { queue_window: 64, ..Execution::default() };
+        let mut dispatch = Dispatch::new(queue.clone(), "q", &execution);
+        let mut graph = graph_of(101);
+        let tasks: Vec<Task> = graph.pending().collect();
+        assert_eq!((tasks.len(), look(&mut dispatch, &graph, 1).await), (100, 64));
+        // Ten done, and thirty in hand: room for the last 36.
+        let mut held = Vec::new();
+        for task in &tasks[..40] {
+            let (consumer, delivery) = take(&*queue).await;
+            let taken = codec::decode(&delivery.payload).unwrap();
+            assert_eq!(taken.shard, task.shard, "none of the first window goes first");
+            held.push((consumer, delivery));
+        }
+        for task in &tasks[..10] {
+            commit(&mut graph, task);
+            let (_consumer, delivery) = held.remove(0);
+            let _settled = delivery.ack().await;
+        }
+        assert_eq!(look(&mut dispatch, &graph, 1).await, 36);
+        let mut order = Vec::new();
+        for _ in 0..60 {
+            let (consumer, delivery) = take(&*queue).await;
+            order.push(codec::decode(&delivery.payload).unwrap().shard);
+            held.push((consumer, delivery));
+        }
+        let shards: Vec<Shard> = tasks.iter().map(|task| task.shard).collect();
+        assert_eq!(order, [&shards[68..], &shards[40..68]].concat());
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,5 +1,6 @@
 //! Finds and removes what no commit needs: files that attempts left behind,
-//! and failure records of tasks that were done all the same.
+//! failure records of tasks that were done all the same, and indexes of commits of
+//! another plan than the stage has.
 //!
 //! Only what can never count again is removed, so that a worker at work, or
 //! one that wakes after days, is never robbed of its files: a task whose
@@ -11,7 +12,7 @@ use crate::verify::{committed_in, named_files, task_in};
 use futures::{StreamExt, TryStreamExt, stream};
 use outshine_schemas::campaign::ResolvedCampaign;
 use outshine_schemas::ids::TaskId;
-use outshine_schemas::outcome::{CommitRecord, FileRecord};
+use outshine_schemas::outcome::{CommitRecord, FileRecord, StagePlan};
 use outshine_schemas::task::Stage;
 use outshine_store::layout::Layout;
 use outshine_store::{Entry, Store};
@@ -62,8 +63,12 @@ pub async fn find(
     let mut listed = BTreeMap::new();
     for stage in Stage::ALL {
         let mut entries = Vec::new();
-        let folders =
-            [layout.stage_data(stage), layout.failures(stage), layout.stage_losses(stage)];
+        let folders = [
+            layout.stage_data(stage),
+            layout.failures(stage),
+            layout.stage_losses(stage),
+            layout.stage_indexes(stage),
+        ];
         for folder in folders {
             entries.extend(store.list(&folder).await.map_err(SurveyError::at(&folder))?);
         }
@@ -82,11 +87,13 @@ pub async fn find(
         let records =
             records.filter_map(|(path, record)| Some((committed_in(&folder, path)?, record)));
         let records = records.collect();
-        let whole = found.whole;
-        let judge = Judge { layout: &layout, stage, whole, records, planned, sizes: &sizes };
+        let plan = found.plan.as_ref().and_then(|plan| plan.as_ref().ok());
+        let plan = plan.filter(|_| found.whole);
+        let judge = Judge { layout: &layout, stage, plan, records, planned, sizes: &sizes };
         let open = |entry: &Entry| matches!(judge.standing(&entry.path), Standing::Open);
         let mut removable = Vec::new();
-        for entry in entries.iter().filter(|entry| !named.contains(entry.path.as_str())) {
+        let is_used = |path: &str| named.contains(path) || judge.is_index_in_use(path);
+        for entry in entries.iter().filter(|entry| !is_used(&entry.path)) {
             // A time in the future is no age.
             let age = now.duration_since(entry.modified).unwrap_or_default();
             if open(entry) {
@@ -126,8 +133,8 @@ pub async fn remove(
 struct Judge<'a> {
     layout: &'a Layout,
     stage: Stage,
-    /// Whether `planned` is all there is.
-    whole: bool,
+    /// The stage's plan, if `planned` is all there is.
+    plan: Option<&'a StagePlan>,
     /// Commit records, sound or not, by task.
     records: BTreeMap<&'a str, &'a Result<CommitRecord, Fault>>,
     planned: BTreeSet<&'a str>,
@@ -135,7 +142,17 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
+    /// Whether an index is of the stage as planned now.
+    fn is_index_in_use(&self, path: &str) -> bool {
+        let folder = |plan: &StagePlan| self.layout.indexes_of(self.stage, &plan.inputs);
+        self.plan.is_some_and(|plan| path.starts_with(&format!("{}/", folder(plan))))
+    }
+
     fn standing(&self, path: &str) -> Standing {
+        // Not one in use: it is of another plan, or nobody can tell.
+        if self.layout.index_of(self.stage, path).is_some() && self.plan.is_some() {
+            return Standing::Over;
+        }
         let Some(id) = self.task_of(path) else { return Standing::Open };
         match self.records.get(id) {
             Some(Ok(record)) => {
@@ -145,7 +162,7 @@ impl Judge<'_> {
             }
             Some(Err(_)) => Standing::Open,
             None => {
-                if self.whole && !self.planned.contains(id) {
+                if self.plan.is_some() && !self.planned.contains(id) {
                     Standing::Over
                 } else {
                     Standing::Open
@@ -165,7 +182,7 @@ impl Judge<'_> {
         }
         let losses = self.layout.stage_losses(self.stage);
         if let Some(id) = task_in(&losses, path) {
-            // <task>/<redeliveries>.json
+            // <task>/<delivery>.json
             return (path[losses.len()..].matches('/').count() == 2).then_some(id);
         }
         let failures = self.layout.failures(self.stage);

@@ -30,7 +30,8 @@ enum Command {
     /// Check every object of a campaign against what is recorded of it.
     Verify(commands::verify::Arguments),
     /// Remove what a campaign does not need any more: files that no commit names,
-    /// and records of failures and losses of tasks that were done all the same.
+    /// records of failures and losses of tasks that were done all the same, and
+    /// indexes of commits of another plan.
     /// Safe at any time: what belongs to tasks that may still be committed stays.
     Gc(commands::gc::Arguments),
     /// Write the products of a campaign to a folder, or load them into a database.

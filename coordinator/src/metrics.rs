@@ -44,9 +44,12 @@ impl View for Measured {
             if matches!(state, State::Blocked(_) | State::Ready(_)) {
                 continue;
             }
-            let TaskCounts { done, pending, mut failed } = state.counts();
-            // The one that the stage cannot do without.
-            failed += usize::from(matches!(state, State::Failed(_)));
+            let TaskCounts { done, mut pending, mut failed } = state.counts();
+            if matches!(state, State::Failed(_)) {
+                // The one that the stage cannot do without.
+                failed += 1;
+                pending = pending.saturating_sub(1);
+            }
             let name = stage.name();
             for (kind, count) in [
                 ("planned", done + pending + failed),
@@ -57,11 +60,14 @@ impl View for Measured {
                 gauge!(TASKS, "stage" => name, "state" => kind).set(count as f64);
             }
             let (since, before) = *self.seen.entry(stage).or_insert((Instant::now(), done));
+            // A stage that does not run has nothing before it.
+            let ahead = if matches!(state, State::Running(_)) { pending } else { 0 };
             // Known once something was done before our eyes.
-            if pending == 0 || done > before {
+            if ahead == 0 || done > before {
+                // A commit that is gone again was counted before.
                 let rate =
                     done.saturating_sub(before).max(1) as f64 / since.elapsed().as_secs_f64();
-                gauge!(ETA, "stage" => name).set(pending as f64 / rate.max(1e-9));
+                gauge!(ETA, "stage" => name).set(ahead as f64 / rate.max(1e-9));
             }
         }
         self.shown.show(graph);

@@ -4,13 +4,12 @@
 use crate::failures;
 use crate::stage_graph::{Running, StageGraph, has_indexes};
 use futures::{StreamExt, TryStreamExt, stream};
-use outshine_schemas::FORMAT_VERSION;
 use outshine_schemas::ids::{CampaignId, TaskId};
 use outshine_schemas::outcome::{CommitRecord, StagePlan};
 use outshine_schemas::task::{Shard, Stage, Task};
 use outshine_store::layout::Layout;
-use outshine_store::{Entry, Store, StoreError, commit, index};
-use std::collections::BTreeSet;
+use outshine_store::{Entry, Store, StoreError, commit, index, parse_versioned};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 /// Records taken in before tasks are published again: a campaign of a million
@@ -95,15 +94,7 @@ async fn start_ready(
                 store.get(&path).await?
             }
         };
-        match serde_json::from_slice::<StagePlan>(&stored) {
-            Ok(plan) if plan.version != FORMAT_VERSION => graph.fail(
-                stage,
-                format!(
-                    "{path}: format version {}, this program has {FORMAT_VERSION}: use the one \
-                     that wrote it",
-                    plan.version
-                ),
-            ),
+        match parse_versioned::<StagePlan>(&path, &stored) {
             // Made from the very outcomes that are in the store.
             Ok(plan) if plan.inputs == own.inputs && plan.sources == own.sources => {
                 graph.start(plan);
@@ -113,7 +104,7 @@ async fn start_ready(
                 stage,
                 format!("{path}: the stored plan was made from other inputs; use another store"),
             ),
-            Err(error) => graph.fail(stage, format!("{path}: not a plan: {error}")),
+            Err(error) => graph.fail(stage, error.to_string()),
         }
     }
     Ok(started)
@@ -136,15 +127,22 @@ async fn read_ended(
             }
             _ => see_all(store, &layout, graph, stage).await?,
         }
-        let Some((_, running)) = graph.running().find(|(of, _)| *of == stage) else { continue };
+        let Some(running) = graph.running_at(stage) else { continue };
         let unread: Vec<Shard> = running.unread.iter().copied().take(READ_AT_A_TIME).collect();
-        for record in read(store, &layout, running, &unread).await? {
+        let (records, written) = read(store, &layout, running, &unread).await?;
+        graph.see(stage, &written);
+        for record in records {
             graph.commit(record);
             found += 1;
         }
         // What is gone since it was listed waits again.
         unread.iter().for_each(|shard| graph.lose(stage, *shard));
-        let known = graph.failed(stage);
+        let Some(running) = graph.running_at(stage) else { continue };
+        // Failures may end the stage: first all that is done is taken in.
+        if !running.unread.is_empty() {
+            continue;
+        }
+        let known = running.failures().map(|(_, task)| task).collect();
         for failure in failures::list_but(store, campaign, stage, &known).await? {
             // Committed all the same by another attempt, since the listing above.
             let commit = layout.commit(stage, failure.shard, &failure.task);
@@ -157,31 +155,40 @@ async fn read_ended(
 }
 
 /// The commits of some shards of a running stage: by the indexes of their groups
-/// where there are any, and record by record.
+/// where there are any, and record by record. And when those were written whose
+/// groups have an index.
 async fn read(
     store: &Store,
     layout: &Layout,
     running: &Running,
     shards: &[Shard],
-) -> Result<Vec<CommitRecord>, StoreError> {
+) -> Result<(Vec<CommitRecord>, Vec<(Shard, SystemTime)>), StoreError> {
     let (stage, inputs) = (running.plan.stage, &running.plan.inputs);
     let groups: BTreeSet<u64> = shards.iter().map(|shard| shard.group()).collect();
     let written = |group: u64| Some((group, *running.indexed.get(&group)?));
     let indexed: Vec<(u64, SystemTime)> = groups.into_iter().filter_map(written).collect();
-    let by_index: Vec<Vec<CommitRecord>> = stream::iter(indexed)
+    let by_index: Vec<(u64, index::Group)> = stream::iter(indexed)
         .map(|(group, written)| async move {
-            index::commits(store, layout, (stage, inputs, group), written).await
+            let found = index::group(store, layout, (stage, inputs, group), written).await?;
+            Ok::<_, StoreError>((group, found))
         })
         .buffered(INDEXES_AT_A_TIME)
         .try_collect()
         .await?;
-    let mut records: Vec<CommitRecord> = by_index.into_iter().flatten().collect();
+    let by_index: BTreeMap<u64, index::Group> = by_index.into_iter().collect();
+    let written = running.unread.iter().filter_map(|&shard| {
+        let entries = &by_index.get(&shard.group())?.entries;
+        find(entries, layout, stage, shard, &running.id(shard))
+    });
+    let written = written.collect();
+    let groups = by_index.into_values();
+    let mut records: Vec<CommitRecord> = groups.flat_map(|group| group.commits).collect();
     records.retain(|record| running.unread.contains(&record.shard));
     let have: BTreeSet<Shard> = records.iter().map(|record| record.shard).collect();
     let others = shards.iter().filter(|shard| !have.contains(shard));
     let paths = others.map(|&shard| layout.commit(stage, shard, &running.id(shard))).collect();
     records.extend(commit::read_records(store, paths).await?);
-    Ok(records)
+    Ok((records, written))
 }
 
 /// Writes the indexes of groups that have become complete.
@@ -207,17 +214,14 @@ async fn see_all(
     graph: &mut StageGraph,
     stage: Stage,
 ) -> Result<(), StoreError> {
-    let of = |graph: &StageGraph| graph.running().any(|(of, r)| of == stage && r.unread.is_empty());
     // What was seen is taken in before the next listing.
-    if !of(graph) {
-        return Ok(());
-    }
-    let plan = graph.running().find(|(of, _)| *of == stage).map(|(_, running)| &running.plan);
-    if let Some(plan) = plan.filter(|plan| has_indexes(plan)) {
-        let indexed = index::list(store, layout, stage, &plan.inputs).await?;
+    let running = graph.running_at(stage).filter(|running| running.unread.is_empty());
+    let Some(running) = running else { return Ok(()) };
+    if has_indexes(&running.plan) {
+        let indexed = index::list(store, layout, stage, &running.plan.inputs).await?;
         graph.see_indexes(stage, indexed);
     }
-    let Some((_, running)) = graph.running().find(|(of, _)| *of == stage) else { return Ok(()) };
+    let Some(running) = graph.running_at(stage) else { return Ok(()) };
     let awaited = running.pending.iter().chain(running.failed.keys());
     let groups: BTreeSet<u64> = awaited.map(|shard| shard.group()).collect();
     let entries = commit::list_committed(store, layout, stage, &groups).await?;
@@ -230,8 +234,10 @@ async fn see_all(
     Ok(())
 }
 
-/// Lists the commits of the groups that some tasks of a running stage, and those
-/// that failed, belong to.
+/// Lists the commits of the groups that some tasks of a running stage belong to,
+/// and looks there for those that failed, too. For others that failed, no group is
+/// listed look after look: only where nothing else is asked for, and before the
+/// stage ends without them.
 async fn see_some(
     store: &Store,
     layout: &Layout,
@@ -239,17 +245,37 @@ async fn see_some(
     stage: Stage,
     tasks: &[Task],
 ) -> Result<(), StoreError> {
-    let Some((_, running)) = graph.running().find(|(of, _)| *of == stage) else { return Ok(()) };
+    let failures = |graph: &StageGraph| {
+        let running = graph.running_at(stage);
+        running.map_or_else(Vec::new, |running| running.failures().collect())
+    };
     let told = tasks.iter().filter(|task| graph.is_pending(task) && task.stage == stage);
-    let told = told.map(|task| (task.shard, task.id.clone()));
-    let asked: Vec<(Shard, TaskId)> = told.chain(running.failures()).collect();
-    if asked.is_empty() {
+    let told: Vec<_> = told.map(|task| (task.shard, task.id.clone())).collect();
+    let groups: BTreeSet<u64> = told.iter().map(|(shard, _)| shard.group()).collect();
+    let mut beside = failures(graph);
+    beside.retain(|(shard, _)| groups.contains(&shard.group()));
+    see_these(store, layout, graph, stage, &[told, beside].concat()).await?;
+    if groups.is_empty() || graph.left(stage) == 0 {
+        see_these(store, layout, graph, stage, &failures(graph)).await?;
+    }
+    Ok(())
+}
+
+/// Lists the groups of some tasks of a running stage for their commits.
+async fn see_these(
+    store: &Store,
+    layout: &Layout,
+    graph: &mut StageGraph,
+    stage: Stage,
+    tasks: &[(Shard, TaskId)],
+) -> Result<(), StoreError> {
+    if tasks.is_empty() {
         return Ok(());
     }
-    let groups: BTreeSet<u64> = asked.iter().map(|(shard, _)| shard.group()).collect();
+    let groups: BTreeSet<u64> = tasks.iter().map(|(shard, _)| shard.group()).collect();
     let entries = commit::list_committed(store, layout, stage, &groups).await?;
     let there = |(shard, id): &(Shard, TaskId)| find(&entries, layout, stage, *shard, id);
-    let seen: Vec<_> = asked.iter().filter_map(there).collect();
+    let seen: Vec<_> = tasks.iter().filter_map(there).collect();
     graph.see(stage, &seen);
     Ok(())
 }
@@ -263,7 +289,6 @@ fn find(
     shard: Shard,
     id: &TaskId,
 ) -> Option<(Shard, SystemTime)> {
-    let path = layout.commit(stage, shard, id);
-    let at = entries.binary_search_by(|entry| entry.path.as_str().cmp(&path)).ok()?;
-    Some((shard, entries[at].modified))
+    let entry = commit::find(entries, &layout.commit(stage, shard, id))?;
+    Some((shard, entry.modified))
 }

@@ -1,188 +1,17 @@
-//! Which stage is where. One struct per state, so that what a state knows is
-//! what its type says. Pure: outcomes are told, tasks are asked.
+//! Which stage is where. Pure: outcomes are told, tasks are asked.
+
+mod state;
+
+pub use state::{Blocked, Complete, Failed, Ready, Running, State, TaskCounts, has_indexes};
 
 use crate::failures;
 use crate::plan::{self, Ended, PlanError, TaskOf};
 use outshine_schemas::FORMAT_VERSION;
 use outshine_schemas::campaign::ResolvedCampaign;
-use outshine_schemas::ids::TaskId;
 use outshine_schemas::outcome::{CommitIndex, CommitRecord, FailureRecord, StagePlan};
 use outshine_schemas::task::{Shard, Stage, Task};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
-
-/// Waits for earlier stages.
-#[derive(Debug)]
-pub struct Blocked;
-
-/// All it needs is complete; not planned yet.
-#[derive(Debug)]
-pub struct Ready;
-
-/// Planned; some tasks are not committed yet.
-#[derive(Debug)]
-pub struct Running {
-    /// Its fixed plan.
-    pub plan: StagePlan,
-    /// Shards of tasks that can run and are not committed.
-    pub pending: BTreeSet<Shard>,
-    /// Shards of tasks whose commit was seen and has not been taken in.
-    pub unread: BTreeSet<Shard>,
-    /// Commits so far, in order of shard.
-    pub done: Vec<CommitRecord>,
-    /// Tasks that failed and that the stage goes on without.
-    pub failed: BTreeMap<Shard, FailureRecord>,
-    /// When the commits that were seen were written, by the store's clock.
-    pub written: BTreeMap<Shard, SystemTime>,
-    /// Groups whose commits have an index, and when that was written.
-    pub indexed: BTreeMap<u64, SystemTime>,
-    /// Tasks of each group that have no commit in `done`.
-    open: BTreeMap<u64, usize>,
-    /// Seconds that the slowest of `done` took; asked for at every look.
-    slowest: Option<f64>,
-    /// What its pending tasks have in common.
-    of: TaskOf,
-}
-
-impl Running {
-    /// The tasks whose commits would change anything and were not seen.
-    pub fn awaited(&self) -> impl Iterator<Item = (Shard, TaskId)> {
-        let pending = self.pending.iter().map(|&shard| (shard, self.of.id(shard)));
-        pending.chain(self.failures())
-    }
-
-    /// The tasks that failed.
-    pub fn failures(&self) -> impl Iterator<Item = (Shard, TaskId)> {
-        self.failed.iter().map(|(&shard, failure)| (shard, failure.task.clone()))
-    }
-
-    /// The task of a shard.
-    #[must_use]
-    pub fn id(&self, shard: Shard) -> TaskId {
-        self.of.id(shard)
-    }
-
-    /// What it has left.
-    fn end(self) -> Ended {
-        let failures = self.failed.into_values().collect();
-        Ended { plan: self.plan, commits: self.done, failures }
-    }
-
-    /// Whether nothing is waited for.
-    fn is_settled(&self) -> bool {
-        self.pending.is_empty() && self.unread.is_empty()
-    }
-
-    /// Its pending tasks, in order of shard.
-    pub fn tasks(&self) -> impl Iterator<Item = Task> {
-        self.pending.iter().map(|&shard| self.of.task(shard))
-    }
-
-    fn awaits(&self, shard: Shard, task: &TaskId) -> bool {
-        let known = self.pending.contains(&shard)
-            || self.unread.contains(&shard)
-            || self.failed.contains_key(&shard);
-        known && self.of.id(shard) == *task
-    }
-}
-
-/// Whether the commits of a stage are indexed group by group: not those of one
-/// task, nor the spans of training, which are no groups.
-#[must_use]
-pub fn has_indexes(plan: &StagePlan) -> bool {
-    plan.stage != Stage::Train && plan.shards.len() > 1
-}
-
-/// All tasks are committed, or have failed and can be done without.
-pub type Complete = Ended;
-
-/// Cannot go on.
-#[derive(Debug)]
-pub struct Failed {
-    /// Why.
-    pub reason: String,
-    /// What there was of it, if it ran.
-    pub left: Option<Ended>,
-}
-
-/// Where a stage is.
-#[derive(Debug)]
-pub enum State {
-    /// See [`Blocked`].
-    Blocked(Blocked),
-    /// See [`Ready`].
-    Ready(Ready),
-    /// See [`Running`].
-    Running(Running),
-    /// See [`Complete`].
-    Complete(Complete),
-    /// See [`Failed`].
-    Failed(Failed),
-}
-
-/// Tasks of a stage.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TaskCounts {
-    /// Committed.
-    pub done: usize,
-    /// Neither committed nor failed.
-    pub pending: usize,
-    /// Failed.
-    pub failed: usize,
-}
-
-impl State {
-    /// How many tasks of the stage are where.
-    #[must_use]
-    pub fn counts(&self) -> TaskCounts {
-        match self {
-            Self::Running(r) => TaskCounts {
-                done: r.done.len() + r.unread.len(),
-                pending: r.pending.len(),
-                failed: r.failed.len(),
-            },
-            _ => TaskCounts {
-                done: self.commits().len(),
-                pending: 0,
-                failed: self.ended().map_or(0, |ended| ended.failures.len()),
-            },
-        }
-    }
-
-    /// The commits that were taken in, in order of shard.
-    #[must_use]
-    pub fn commits(&self) -> &[CommitRecord] {
-        match self {
-            Self::Running(running) => &running.done,
-            _ => self.ended().map_or(&[], |ended| &ended.commits),
-        }
-    }
-
-    /// The tasks that failed, in order of shard.
-    #[must_use]
-    pub fn failures(&self) -> Vec<&FailureRecord> {
-        match self {
-            Self::Running(running) => running.failed.values().collect(),
-            _ => self.ended().map_or_else(Vec::new, |ended| ended.failures.iter().collect()),
-        }
-    }
-
-    /// Its plan, once it has one.
-    fn plan(&self) -> Option<&StagePlan> {
-        match self {
-            Self::Running(running) => Some(&running.plan),
-            _ => self.ended().map(|ended| &ended.plan),
-        }
-    }
-
-    fn ended(&self) -> Option<&Ended> {
-        match self {
-            Self::Complete(complete) => Some(complete),
-            Self::Failed(failed) => failed.left.as_ref(),
-            _ => None,
-        }
-    }
-}
 
 /// The stages of one campaign.
 #[derive(Debug)]
@@ -226,17 +55,13 @@ impl StageGraph {
     /// How many tasks a running stage waits for.
     #[must_use]
     pub fn left(&self, stage: Stage) -> usize {
-        match &self.states[&stage] {
-            State::Running(running) => running.pending.len(),
-            _ => 0,
-        }
+        self.running_at(stage).map_or(0, |running| running.pending.len())
     }
 
     /// What the slowest committed task of a running stage took, if one is.
     #[must_use]
     pub fn slowest(&self, stage: Stage) -> Option<Duration> {
-        let State::Running(running) = &self.states[&stage] else { return None };
-        Duration::try_from_secs_f64(running.slowest?).ok()
+        Duration::try_from_secs_f64(self.running_at(stage)?.slowest?).ok()
     }
 
     /// Commits of a complete stage; none otherwise.
@@ -317,33 +142,33 @@ impl StageGraph {
 
     /// The commits of these shards of a running stage were seen, written at these
     /// times: their tasks are not pending any more, but the stage waits until they
-    /// are taken in.
+    /// are taken in. Of those that were seen before, only the time is new.
     pub fn see(&mut self, stage: Stage, commits: &[(Shard, SystemTime)]) {
         let Some(State::Running(running)) = self.states.get_mut(&stage) else { return };
         for &(shard, written) in commits {
             let failed = running.failed.remove(&shard).is_some();
             if running.pending.remove(&shard) || failed {
                 running.unread.insert(shard);
+            }
+            if running.unread.contains(&shard) {
                 running.written.insert(shard, written);
             }
         }
     }
 
     /// The groups of a running stage that have an index, and when it was written:
-    /// as if the commits of all their tasks had been seen. Of a group that was
-    /// told before, nothing changes.
+    /// as if the commits of all their tasks had been seen, but for when these were
+    /// written. Of a group that was told before, nothing changes.
     pub fn see_indexes(&mut self, stage: Stage, mut indexed: BTreeMap<u64, SystemTime>) {
         let Some(State::Running(running)) = self.states.get_mut(&stage) else { return };
         indexed.retain(|group, _| !running.indexed.contains_key(group));
-        let of = |shard: &Shard| indexed.get(&shard.group());
+        let is_in = |shard: &Shard| indexed.contains_key(&shard.group());
         let pending = std::mem::take(&mut running.pending);
-        let (seen, pending) = pending.into_iter().partition(|shard| of(shard).is_some());
+        let (seen, pending) = pending.into_iter().partition(is_in);
         running.pending = pending;
-        let failed = running.failed.keys().copied().filter(|shard| of(shard).is_some());
+        let failed = running.failed.keys().copied().filter(is_in);
         let seen: BTreeSet<Shard> = failed.chain(seen).collect();
         running.failed.retain(|shard, _| !seen.contains(shard));
-        let written = seen.iter().filter_map(|shard| Some((*shard, *of(shard)?)));
-        running.written.extend(written.collect::<Vec<_>>());
         running.unread.extend(seen);
         running.indexed.extend(indexed);
     }
@@ -449,22 +274,21 @@ impl StageGraph {
         })
     }
 
-    /// Whether a task can run and is not committed.
+    /// A stage, if it is running.
     #[must_use]
-    pub fn is_pending(&self, task: &Task) -> bool {
-        match &self.states[&task.stage] {
-            State::Running(r) => r.pending.contains(&task.shard) && r.of.id(task.shard) == task.id,
-            _ => false,
+    pub fn running_at(&self, stage: Stage) -> Option<&Running> {
+        match &self.states[&stage] {
+            State::Running(running) => Some(running),
+            _ => None,
         }
     }
 
-    /// The failed tasks of a running stage.
+    /// Whether a task can run and is not committed.
     #[must_use]
-    pub fn failed(&self, stage: Stage) -> BTreeSet<TaskId> {
-        match &self.states[&stage] {
-            State::Running(r) => r.failed.values().map(|failure| failure.task.clone()).collect(),
-            _ => BTreeSet::new(),
-        }
+    pub fn is_pending(&self, task: &Task) -> bool {
+        let is_pending =
+            |r: &Running| r.pending.contains(&task.shard) && r.id(task.shard) == task.id;
+        self.running_at(task.stage).is_some_and(is_pending)
     }
 
     /// Whether every stage up to `last` is complete.

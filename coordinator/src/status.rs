@@ -85,14 +85,14 @@ pub async fn queues(queue: &dyn TaskQueue) -> Result<Vec<QueueStatus>, BrokerErr
     let mut all = Vec::new();
     for class in Class::ALL {
         let name = class.queue();
-        let waiting = match queue.depth(&name).await {
-            Ok(waiting) => waiting,
+        let load = match queue.load(&name).await {
+            Ok(load) => load,
             // Nobody has declared it: no run has given the class its own queue.
             Err(BrokerError::UnknownQueue { .. }) => continue,
             Err(error) => return Err(error),
         };
-        let slots = queue.consumers(&name).await?;
         let dead_letters = queue.dead_letter_depth(&name).await?;
+        let (waiting, slots) = (load.waiting, load.consumers);
         all.push(QueueStatus { name, waiting, slots, dead_letters });
     }
     Ok(all)

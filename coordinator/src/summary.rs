@@ -6,7 +6,7 @@ use arrow::datatypes::UInt32Type;
 use outshine_schemas::flags;
 use outshine_schemas::outcome::CommitRecord;
 use outshine_schemas::task::Stage;
-use outshine_store::{Store, StoreError, Table, parquet};
+use outshine_store::{Store, StoreError, Table, commit, parquet};
 use std::fmt::Write as _;
 
 /// Galaxies listed; the rest is in the catalogue.
@@ -30,11 +30,11 @@ pub async fn text(store: &Store, graph: &StageGraph) -> Result<String, StoreErro
 
 async fn table(
     store: &Store,
-    commit: &CommitRecord,
+    record: &CommitRecord,
     name: &str,
 ) -> Result<Option<Table>, StoreError> {
-    let Some(file) = commit.file(name) else { return Ok(None) };
-    let bytes = store.get_verified(&file.path, &file.sha256, file.bytes).await?;
+    let Some(file) = record.file(name) else { return Ok(None) };
+    let bytes = commit::read_file(store, file).await?;
     Ok(Some(parquet::decode(name, bytes, None)?))
 }
 

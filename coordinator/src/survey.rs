@@ -4,14 +4,13 @@
 
 use crate::plan::{self, Ended};
 use futures::{StreamExt, TryStreamExt, stream};
-use outshine_schemas::FORMAT_VERSION;
 use outshine_schemas::campaign::ResolvedCampaign;
 use outshine_schemas::digest::Digest;
 use outshine_schemas::ids::TaskId;
 use outshine_schemas::outcome::{CommitRecord, FailureRecord, Source, StagePlan};
 use outshine_schemas::task::{Shard, Stage, Task};
 use outshine_store::layout::Layout;
-use outshine_store::{Store, StoreError, commit};
+use outshine_store::{Store, StoreError, commit, parse_versioned};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many objects are read at a time.
@@ -118,34 +117,44 @@ impl Survey {
             && self.stages.values().all(|s| s.plan.is_none() && s.records.is_empty())
     }
 
-    /// Whether a stage that was made from `stage`, as planned now, has a plan, so
-    /// that `stage` has ended once.
+    /// Stages that were made from `stage`, as planned now.
     #[must_use]
-    pub fn has_ended(&self, stage: Stage) -> bool {
-        self.takers(stage).next().is_some()
-    }
-
-    /// Whether such a stage took what a task of `stage` made.
-    #[must_use]
-    pub fn was_taken(&self, stage: Stage, shard: Shard) -> bool {
-        let lacks = |source: &Source| source.missing.contains(&shard);
-        self.takers(stage).any(|source| !source.is_some_and(lacks))
-    }
-
-    /// Plans of later stages that were made from `stage`: what they say of it,
-    /// where they say anything.
-    fn takers(&self, stage: Stage) -> impl Iterator<Item = Option<&Source>> {
+    pub fn takers(&self, stage: Stage) -> Takers {
         let layout = Layout::new(&self.campaign.id());
-        let path = self.stages.get(&stage).map(|survey| survey.plan_path.clone());
-        let later = self.stages.iter().filter(move |(later, _)| later.needs().contains(&stage));
-        later.filter_map(move |(_, survey)| match survey.plan.as_ref()? {
-            Ok(plan) => match plan.source(stage) {
-                // Made from it as it was planned before a retry.
-                Some(source) if Some(layout.plan(stage, &source.inputs)) != path => None,
-                source => Some(source),
-            },
-            Err(_) => Some(None),
-        })
+        let path = self.stages.get(&stage).map(|survey| &survey.plan_path);
+        let later = self.stages.iter().filter(|(later, _)| later.needs().contains(&stage));
+        let lacks = |source: &Source| source.missing.iter().copied().collect();
+        Takers(
+            later
+                .filter_map(|(_, survey)| match survey.plan.as_ref()? {
+                    Ok(plan) => match plan.source(stage) {
+                        // Made from it as it was planned before a retry.
+                        Some(source) if Some(&layout.plan(stage, &source.inputs)) != path => None,
+                        source => Some(source.map(lacks).unwrap_or_default()),
+                    },
+                    Err(_) => Some(BTreeSet::new()),
+                })
+                .collect(),
+        )
+    }
+}
+
+/// The stages that have a plan and were made from one stage: the shards of it that
+/// each went on without.
+#[derive(Debug)]
+pub struct Takers(Vec<BTreeSet<Shard>>);
+
+impl Takers {
+    /// Whether there is one, so that the stage has ended once.
+    #[must_use]
+    pub fn has_any(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    /// Whether one took what the task of a shard made.
+    #[must_use]
+    pub fn took(&self, shard: Shard) -> bool {
+        self.0.iter().any(|missing| !missing.contains(&shard))
     }
 }
 
@@ -249,17 +258,12 @@ async fn read_plan(
             return Ok((fault != Fault::Missing).then_some(Err(fault)));
         }
     };
-    let parsed: Result<StagePlan, _> = serde_json::from_slice(&bytes);
-    Ok(Some(match parsed {
+    Ok(Some(match parse_versioned::<StagePlan>(path, &bytes) {
         Ok(plan) if plan.stage != stage => {
             Err(Fault::Damaged(format!("it is the plan of stage {}", plan.stage)))
         }
-        Ok(plan) if plan.version != FORMAT_VERSION => Err(Fault::Damaged(format!(
-            "format version {} in a campaign of {FORMAT_VERSION}",
-            plan.version
-        ))),
         Ok(plan) => Ok(plan),
-        Err(error) => Err(Fault::Damaged(error.to_string())),
+        Err(error) => Err(Fault::of(path, error)?),
     }))
 }
 
@@ -275,7 +279,9 @@ async fn read_records(
     let read: Vec<_> = stream::iter(entries)
         .map(|entry| async move {
             let judged = match commit::read_record(store, &entry.path).await {
-                Ok(Some(record)) => check_record(layout, stage, digest, &entry.path, record),
+                Ok(Some(record)) => {
+                    check_record(layout, stage, digest, &entry.path, &record).map(|()| record)
+                }
                 Ok(None) => Err(Fault::Missing),
                 Err(error) => Err(Fault::of(&entry.path, error)?),
             };
@@ -287,14 +293,14 @@ async fn read_records(
     Ok(read.into_iter().filter(|(_, judged)| *judged != Err(Fault::Missing)).collect())
 }
 
-/// Checks all of a record that follows from the rest of it.
-fn check_record(
+/// Checks all of a record at `path` that follows from the rest of it.
+pub(crate) fn check_record(
     layout: &Layout,
     stage: Stage,
     campaign: &Digest,
     path: &str,
-    record: CommitRecord,
-) -> Result<CommitRecord, Fault> {
+    record: &CommitRecord,
+) -> Result<(), Fault> {
     let damaged = |reason: &str| Err(Fault::Damaged(reason.to_owned()));
     let id = TaskId::derive(campaign, stage, record.shard, &record.inputs);
     if record.stage != stage || record.task != id || layout.commit(stage, record.shard, &id) != path
@@ -311,7 +317,7 @@ fn check_record(
             return damaged(&format!("its file {} is not where its attempts write", file.name));
         }
     }
-    Ok(record)
+    Ok(())
 }
 
 /// Holds plan and records against each other and against what the stages

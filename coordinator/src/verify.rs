@@ -1,14 +1,17 @@
 //! Walks a campaign in the store and holds every object against what is
 //! recorded of it; and puts damaged tasks back to work.
 
+mod index;
+
 use crate::survey::{Fault, READS_AT_A_TIME, StageSurvey, Survey, SurveyError, survey};
 use futures::{StreamExt, TryStreamExt, stream};
 use outshine_schemas::campaign::ResolvedCampaign;
 use outshine_schemas::digest::Digest;
-use outshine_schemas::outcome::{CommitIndex, CommitRecord, FileRecord};
+use outshine_schemas::ids::TaskId;
+use outshine_schemas::outcome::{CommitRecord, FileRecord};
 use outshine_schemas::task::{Shard, Stage};
 use outshine_store::layout::Layout;
-use outshine_store::{Store, StoreError, index};
+use outshine_store::{Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -150,10 +153,11 @@ pub async fn verify(
         return Ok(walk.report);
     }
     walk.campaign(&survey).await?;
+    let campaign_digest = survey.campaign.digest();
     for (&stage, found) in &survey.stages {
         walk.plan(&survey, stage, found);
         walk.records(&survey, stage, found);
-        walk.indexes(stage, found).await?;
+        walk.indexes(stage, found, &campaign_digest).await?;
         walk.files(stage, found, show).await?;
         walk.leftovers(stage, found).await?;
     }
@@ -279,7 +283,7 @@ impl Walk<'_> {
         let of = format!("the plan of stage {stage}");
         match &found.plan {
             Some(Err(fault)) => self.fault(fault, Some(stage), &path, &of, vec![path.clone()]),
-            None if !found.commits().is_empty() || survey.has_ended(stage) => {
+            None if !found.commits().is_empty() || survey.takers(stage).has_any() => {
                 self.fault(&Fault::Missing, Some(stage), &path, &of, Vec::new());
             }
             _ => {}
@@ -316,10 +320,12 @@ impl Walk<'_> {
                 }
             }
         }
+        let takers = survey.takers(stage);
+        let failures: BTreeSet<&TaskId> = found.failures.iter().map(|f| &f.task).collect();
         for (id, task) in found.planned.iter().filter(|(id, _)| !seen.contains(id.as_str())) {
-            let failed = found.failures.iter().any(|failure| failure.task == *id);
+            let failed = failures.contains(id);
             self.report.waiting += u64::from(!failed);
-            if failed || !survey.was_taken(stage, task.shard) {
+            if failed || !takers.took(task.shard) {
                 continue;
             }
             let of = format!("the commit record of {} ({stage})", part(stage, task.shard));
@@ -329,17 +335,19 @@ impl Walk<'_> {
     }
 
     /// Holds the indexes of commit records against these.
-    async fn indexes(&mut self, stage: Stage, found: &StageSurvey) -> Result<(), SurveyError> {
-        let folder = format!("{}/{stage}", self.layout.indexes());
+    async fn indexes(
+        &mut self,
+        stage: Stage,
+        found: &StageSurvey,
+        campaign: &Digest,
+    ) -> Result<(), SurveyError> {
+        let folder = self.layout.stage_indexes(stage);
         let entries = self.store.list(&folder).await.map_err(SurveyError::at(&folder))?;
         let (store, layout) = (self.store, &self.layout);
         let read: Vec<(String, Option<Fault>)> = stream::iter(entries)
             .map(|entry| async move {
-                let fault = match index::read(store, &entry.path).await {
-                    Ok(index) => disagreement(layout, &index, found),
-                    Err(error) => Some(Fault::of(&entry.path, error)?),
-                };
-                Ok((entry.path, fault))
+                let fault = index::fault(store, layout, campaign, found, &entry.path).await?;
+                Ok::<_, SurveyError>((entry.path, fault))
             })
             .buffered(READS_AT_A_TIME)
             .try_collect()
@@ -424,18 +432,6 @@ impl Walk<'_> {
         }
         Ok(())
     }
-}
-
-/// What an index says that the commit records do not; one that is damaged or gone
-/// is a finding of its own.
-fn disagreement(layout: &Layout, index: &CommitIndex, found: &StageSurvey) -> Option<Fault> {
-    index.commits.iter().find_map(|record| {
-        let path = layout.commit(record.stage, record.shard, &record.task);
-        let Some(Ok(own)) = found.records.get(&path) else { return None };
-        let part = part(record.stage, record.shard);
-        let reason = || format!("its record of {part} is not the one in the store");
-        (own != record).then(|| Fault::Damaged(reason()))
-    })
 }
 
 /// Paths of all files that a sound commit record names.

@@ -39,6 +39,21 @@ def one_broker(objects):
     return of_kind(objects, "RabbitmqCluster")[0]
 
 
+def job(objects):
+    """The coordinator's container."""
+    return template(of_kind(objects, "Job")[0])["spec"]["containers"][0]
+
+
+def database(objects):
+    """The policy of who loads the database."""
+    return named(objects, "NetworkPolicy", "outshine-database")["spec"]
+
+
+def address(objects):
+    """The variable that says where the database is."""
+    return next(v for v in job(objects)["env"] if v["name"] == "OUTSHINE_DATABASE")
+
+
 def settings(objects):
     """The data of the settings."""
     maps = of_kind(objects, "ConfigMap")
@@ -159,6 +174,16 @@ PLANTS = [
      lambda o: campaign(o, "queue_window", "window")),
     ("an address of no broker", rules.broker,
      lambda o: put(one_broker(o)["metadata"], "name", "rabbit")),
+    ("a database that cannot be reached", rules.database,
+     lambda o: put(database(o)["egress"][0]["ports"][0], "port", 5433)),
+    ("a way to the database for all", rules.database,
+     lambda o: database(o)["podSelector"]["matchLabels"].pop("app.kubernetes.io/component")),
+    ("a secret that each campaign needs", rules.database,
+     lambda o: address(o)["valueFrom"]["secretKeyRef"].pop("optional")),
+    ("a database in the open", rules.database,
+     lambda o: address(o).update(value=address(o).pop("valueFrom")["secretKeyRef"]["name"])),
+    ("a database's secret nobody makes", rules.references,
+     lambda o: put(address(o)["valueFrom"]["secretKeyRef"], "name", "database")),
     ("brokers on one machine", rules.broker,
      lambda o: one_broker(o)["spec"].pop("affinity")),
 ]

@@ -30,12 +30,12 @@ class Project:
     @cached_property
     def queue_window(self):
         """The default of `execution.queue_window`."""
-        return int(self.one(r"queue_window: ([0-9_]+),", "schemas/src/campaign.rs"))
+        return int(self.one(r"queue_window: ([0-9_]+),", "schemas/src/campaign/steps.rs"))
 
     @cached_property
     def execution_keys(self):
         """The keys of `[execution]` of a campaign."""
-        body = self.one(r"pub struct Execution \{(.*?)\n\}", "schemas/src/campaign.rs")
+        body = self.one(r"pub struct Execution \{(.*?)\n\}", "schemas/src/campaign/steps.rs")
         return set(re.findall(r"pub ([a-z_]+):", body))
 
     @cached_property

@@ -306,6 +306,30 @@ def broker(objects, _project):
         yield f"{title(brokers[0])}: its nodes may all be on one machine"
 
 
+def database(objects, _project):
+    """Who loads the database is told where by a secret that may be missing, and can reach it."""
+    port = 5432
+
+    def opens(policy):
+        rules = policy["spec"].get("egress", [])
+        return any(entry.get("port") == port for rule in rules for entry in rule.get("ports", []))
+
+    ways = [policy for policy in of_kind(objects, "NetworkPolicy") if opens(policy)]
+    for workload, _, container in containers(objects):
+        where, over = title(workload), []
+        for policy in ways:
+            if matches(policy["spec"]["podSelector"], labels(workload)):
+                over.append(policy)
+        loads = [v for v in container.get("env", []) if v["name"] == "OUTSHINE_DATABASE"]
+        if loads and not over:
+            yield f"{where}: loads a database, and no policy lets it reach port {port}"
+        if over and not loads:
+            yield f"{where}: may reach port {port} and loads no database"
+        for variable in loads:
+            if not variable.get("valueFrom", {}).get("secretKeyRef", {}).get("optional"):
+                yield f"{where}: OUTSHINE_DATABASE is not from a secret that may be missing"
+
+
 ALL = [
     valid,
     names,
@@ -317,4 +341,5 @@ ALL = [
     scaling,
     programs,
     broker,
+    database,
 ]

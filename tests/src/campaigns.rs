@@ -145,6 +145,7 @@ pub fn settings(name: &str, slots: usize, kernel: Arc<dyn Kernel>) -> Settings {
         board: Board::default(),
         consumers: runtime::Consumers::default(),
         kernel,
+        new_id: runtime::random_ids(),
     }
 }
 

@@ -122,6 +122,29 @@ fn an_unknown_key() -> anyhow::Result<()> {
 }
 
 #[test]
+fn a_survey_without_a_database() -> anyhow::Result<()> {
+    let bench = Bench::new(&Pixels::good())?;
+    let text = |name: &str| bench.path(name).display().to_string();
+    let (campaign, store, folder) = (text("campaign.toml"), text("store"), text("out"));
+    let run = ["run", &campaign, "--store", &store];
+    let export = ["catalogue", "export", &campaign, "--store", &store, "--to", &folder];
+    for command in [&run[..], &export[..]] {
+        let named = [command, &["--survey", "sky"]].concat();
+        for (arguments, environment) in
+            [(&named[..], &[][..]), (command, &[("OUTSHINE_SURVEY", "sky".to_owned())][..])]
+        {
+            let error = outshine_error(arguments, environment)?;
+            anyhow::ensure!(
+                error.contains("--survey") && error.contains("leave it out"),
+                "{error}"
+            );
+        }
+    }
+    anyhow::ensure!(!bench.path("store").exists(), "it ran first");
+    Ok(())
+}
+
+#[test]
 fn an_unknown_band() -> anyhow::Result<()> {
     let bench = Bench::new(&Pixels::good())?;
     let bands = "bands=[\"f277w\",\"f356w\",\"f444w\",\"f999w\"]";

@@ -165,6 +165,126 @@ fn an_export_leaves_nothing_of_an_older_campaign() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// An image's WCS: keywords, and their values as TOML and JSON both have them.
+type Header = Vec<(&'static str, &'static str)>;
+
+/// Far from the equator and turned, with other keywords or values.
+fn header(other: &[(&'static str, &'static str)]) -> Header {
+    let own = [
+        ("CTYPE1", "\"RA---TAN\""),
+        ("CTYPE2", "\"DEC--TAN\""),
+        ("CRPIX1", "1234.25"),
+        ("CRPIX2", "-57"),
+        ("CRVAL1", "53.16"),
+        ("CRVAL2", "-67.79"),
+    ];
+    let scales =
+        [("CD1_1", "-7.2e-6"), ("CD1_2", "4.1e-6"), ("CD2_1", "4.2e-6"), ("CD2_2", "7e-6")];
+    let mut all: std::collections::BTreeMap<_, _> = own.into();
+    if !other.iter().any(|(key, _)| key.starts_with("CDELT")) {
+        all.extend(scales);
+    }
+    all.extend(other.iter().copied());
+    all.into_iter().collect()
+}
+
+/// `--set` for every keyword.
+fn settings(header: &Header) -> Vec<String> {
+    let set = |(key, value): &(_, _)| format!("field.image.wcs.{key}={value}");
+    header.iter().flat_map(|pair| ["--set".to_owned(), set(pair)]).collect()
+}
+
+#[test]
+fn places_on_the_sky_are_those_of_astropy() -> anyhow::Result<()> {
+    let Some(python) = or_skip(python()) else { return Ok(()) };
+    let bench = Bench::new(TINY)?;
+    let plain = bench.text("plain");
+    bench.ok("run", &["--export", &plain])?;
+    let plain = files(Path::new(&plain))?;
+    let export = |to: &str, header: &Header, more: &[&str]| -> anyhow::Result<String> {
+        let (to, settings) = (bench.text(to), settings(header));
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        let output = bench.output(EXPORT, &[&["--to", &to], more, &settings].concat())?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+
+    // The sky is given after the campaign was run, and changes nothing of it.
+    let cdelt = [("CDELT1", "-8.3e-6"), ("CDELT2", "8.3e-6")];
+    let turned = |other: &[(&'static str, &'static str)]| header(&[&cdelt, other].concat());
+    let skies = [
+        header(&[("EQUINOX", "2000.0"), ("RADESYS", "\"FK5\"")]),
+        header(&[("CTYPE1", "\"RA---SIN\""), ("CTYPE2", "\"DEC--SIN\""), ("LONPOLE", "150.0")]),
+        header(&[("CTYPE1", "\"RA---STG\""), ("CTYPE2", "\"DEC--STG\""), ("CRVAL2", "90")]),
+        header(&[("CTYPE1", "\"RA---ARC\""), ("CTYPE2", "\"DEC--ARC\""), ("CRVAL2", "0.0")]),
+        header(&[("CTYPE1", "\"RA---ZEA\""), ("CTYPE2", "\"DEC--ZEA\""), ("CRVAL1", "0")]),
+        // Declination first.
+        header(&[
+            ("CTYPE1", "\"DEC--TAN\""),
+            ("CTYPE2", "\"RA---TAN\""),
+            ("CRVAL1", "27.8"),
+            ("CRVAL2", "359.999"),
+        ]),
+        turned(&[]),
+        turned(&[("PC1_1", "0.8"), ("PC1_2", "-0.6"), ("PC2_1", "0.6"), ("PC2_2", "0.8")]),
+        turned(&[("PC1_2", "-0.3"), ("RADESYS", "\"ICRS\"")]),
+        turned(&[("CROTA2", "33.3"), ("CDELT1", "-2e-5")]),
+    ];
+    let mut arguments = vec![concat!(env!("CARGO_MANIFEST_DIR"), "/sky.py").to_owned()];
+    for (sky, number) in skies.iter().zip(0..) {
+        let to = format!("sky-{number}");
+        let said = export(&to, sky, &["--format", "parquet"])?;
+        ensure!(!said.contains("no ra"), "{said}");
+        let pairs = sky.iter().map(|(key, value)| format!("\"{key}\": {value}"));
+        let json = format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "));
+        arguments.extend([bench.text(&to), json]);
+    }
+    let said = content(&Command::new(&python).args(&arguments).output().context("python")?)?;
+    ensure!(said.contains("astropy agrees on 10 skies"), "{said}");
+
+    // In every format, and nothing else has changed.
+    export("all", &skies[0], &[])?;
+    let all = bench.text("all");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/formats.py");
+    let said = content(&Command::new(&python).args([script, &all]).output().context("python")?)?;
+    ensure!(said.contains("readers agree: 6 galaxies"), "{said}");
+    if or_skip(has_stilts()).is_some() {
+        let vot = format!("{all}/catalogue.vot");
+        let said = content(&stilts(&["votlint", "ucd=true", "unit=true", &vot])?)?;
+        ensure!(said.is_empty(), "votlint: {said}");
+    }
+    let on_sky = files(Path::new(&all))?;
+    let text = |name: &str| String::from_utf8_lossy(&on_sky[name]).into_owned();
+    for ucd in ["pos.eq.ra;meta.main", "pos.eq.dec;meta.main"] {
+        for name in ["catalogue.vot", "catalogue.fits", "catalogue.csv-metadata.json"] {
+            assert!(text(name).contains(ucd), "{name}: {ucd}");
+        }
+    }
+    let changed = differences(&plain, &on_sky);
+    assert!(changed.iter().all(|name| name.starts_with("catalogue.")), "{changed:?}");
+    assert_eq!(changed.len(), 5, "{changed:?}");
+    bench.ok("run", &["--export", &all])?;
+    assert_eq!(differences(&plain, &files(Path::new(&all))?), Vec::<String>::new());
+
+    // A sky of no use for ra and dec: without them, and said why.
+    let galactic = [("CTYPE1", "\"GLON-TAN\""), ("CTYPE2", "\"GLAT-TAN\"")];
+    let cubic = [("CTYPE1", "\"RA---TSC\""), ("CTYPE2", "\"DEC--TSC\"")];
+    for (other, why) in [
+        (galactic.as_slice(), "its axes are GLON-TAN and GLAT-TAN"),
+        (&cubic, "its projection is TSC"),
+        (&[("PV2_1", "0.1")], "PV2_1 bends"),
+        (&[("RADESYS", "\"FK4\"")], "RADESYS is FK4"),
+        (&[("EQUINOX", "1950")], "its equinox is 1950"),
+        (&[cdelt.as_slice(), &[("PC1_1", "1.0"), ("CROTA2", "3.0")]].concat(), "ambiguous"),
+    ] {
+        let said = export("none", &header(other), &[])?;
+        assert!(said.contains("no ra and dec") && said.contains(why), "{why}: {said}");
+        let found = files(&bench.path("none"))?;
+        assert_eq!(differences(&plain, &found), Vec::<String>::new(), "{why}");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_campaign_loads_the_database_at_its_end() -> anyhow::Result<()> {
     let Some(server) = or_skip(Postgres::start()) else { return Ok(()) };
@@ -184,7 +304,12 @@ fn a_campaign_loads_the_database_at_its_end() -> anyhow::Result<()> {
         bench.error_in("run", &["--set", "name=\"it's\"", "--database", &url], &password)?;
     assert!(error.contains("name") && error.contains("letters, digits"), "{error}");
 
+    // Nor is it loaded before the campaign is complete, and that is said.
+    let said = bench.ok_in("run", &["--database", &url, "--until", "field"], &password)?;
+    assert!(said.contains("not loaded: the campaign is complete up to stage field"), "{said}");
+
     let said = bench.ok_in("run", &["--database", &url, "--survey", "d'or \u{3b1}"], &password)?;
+    assert!(!said.contains("not loaded"), "{said}");
     assert!(said.contains("6 galaxies, 3078 pixels; 3084 rows new or changed"), "{said}");
     assert!(!said.contains(server.password()), "{said}");
     let ask = |sql: &str| server.query("sky", sql);
@@ -199,12 +324,19 @@ fn a_campaign_loads_the_database_at_its_end() -> anyhow::Result<()> {
     let campaign = "select name, survey, model = (select distinct model from outshine.galaxy),
          definition -> 'campaign' ->> 'name' from outshine.campaign";
     assert_eq!(ask(campaign)?, "tiny|d'or \u{3b1}|t|tiny");
-    let unit = "select col_description('outshine.pixel'::regclass, attnum) from pg_attribute
-         where attrelid = 'outshine.pixel'::regclass and attname = 'a_v_p50'";
+    let comment = |table: &str, column: &str| {
+        ask(&format!(
+            "select col_description('outshine.{table}'::regclass, attnum) from pg_attribute
+             where attrelid = 'outshine.{table}'::regclass and attname = '{column}'"
+        ))
+    };
     assert_eq!(
-        ask(unit)?,
+        comment("pixel", "a_v_p50")?,
         "attenuation at 5500 Angstrom, median; unit: mag; ucd: phys.absorption;em.opt.V;stat.median"
     );
+    // In the words of the standards, as in every format.
+    let mass = comment("galaxy", "log_mass_stellar_resolved_p50")?;
+    assert!(mass.ends_with("; unit: log(solMass); ucd: phys.mass;stat.median"), "{mass}");
 
     // By hand, with the password in the URL: it is all there.
     let secret = server.url_with_password("sky");
@@ -218,6 +350,23 @@ fn a_campaign_loads_the_database_at_its_end() -> anyhow::Result<()> {
         text.contains("postgres://") || text.contains(server.password())
     };
     assert!(stored.values().all(|bytes| !tells(bytes)), "the store knows of the database");
+
+    // With the image's WCS galaxies have places, and the database no other campaign.
+    let (wcs, place) = (
+        settings(&header(&[])),
+        "select count(*), count(ra), count(dec),
+         bool_and(ra between 53.0 and 53.3 and dec between -67.9 and -67.7) from outshine.galaxy",
+    );
+    let on_sky: Vec<&str> = wcs.iter().map(String::as_str).chain(more).collect();
+    assert_eq!(ask(place)?, "6|0|0|");
+    let said = bench.ok(EXPORT, &on_sky)?;
+    assert!(said.contains("6 rows new or changed"), "{said}");
+    assert_eq!(ask(place)?, "6|6|6|t");
+    let ra = comment("galaxy", "ra")?;
+    assert!(ra.ends_with("; unit: deg; ucd: pos.eq.ra;meta.main"), "{ra}");
+    let said = bench.ok(EXPORT, &more)?;
+    assert!(said.contains("6 rows new or changed"), "{said}");
+    assert_eq!(ask(place)?, "6|0|0|");
 
     // A database that refuses the rows: the campaign stays complete, and is loaded later.
     ask("drop view outshine.pixel_newest, outshine.galaxy_newest")?;

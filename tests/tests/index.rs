@@ -5,8 +5,8 @@ use anyhow::Context;
 use outshine_coordinator::stage_graph::StageGraph;
 use outshine_schemas::outcome::CommitRecord;
 use outshine_schemas::task::Stage;
-use outshine_store::Store;
 use outshine_store::layout::Layout;
+use outshine_store::{Store, StoreError, index};
 use outshine_tests::campaigns::{differences, products, run_here, tiny};
 use outshine_tests::watched::{Request, watched};
 use std::sync::{Arc, Mutex};
@@ -64,19 +64,24 @@ async fn records_count_where_an_index_says_otherwise() -> anyhow::Result<()> {
     let layout = Layout::new(&ran.campaign.id());
     let first = ran.graph()?;
     let whole = products(&store, &first).await?;
-    let (index, record, path) = places(&first, &layout)?;
+    let (at, record, path) = places(&first, &layout)?;
 
     // A damaged index is left alone.
-    let sound = store.get(&index).await?;
+    let sound = store.get(&at).await?;
     for damaged in [&sound[..sound.len() / 2], b"{}"] {
-        store.put(&index, bytes::Bytes::copy_from_slice(damaged)).await?;
+        store.put(&at, bytes::Bytes::copy_from_slice(damaged)).await?;
         let (reads, graph) = run(&store).await?;
         assert_eq!(of(&reads, "/commits/fit/").len(), first.commits(Stage::Fit).len());
         assert_eq!(graph.commits(Stage::Fit), first.commits(Stage::Fit));
     }
 
+    // As one of another format is, whatever it has.
+    store.put(&at, "{\"version\": 99, \"shards\": []}".into()).await?;
+    let error = index::read(&store, &at).await.err().context("it is of another format")?;
+    assert!(matches!(error, StoreError::Version { found: 99, .. }), "{error}");
+
     // A record that was made anew since is read itself.
-    store.put(&index, sound).await?;
+    store.put(&at, sound).await?;
     let newer = CommitRecord { seconds: record.seconds + 1.0, ..record };
     store.put_json(&path, &newer).await?;
     let (reads, graph) = run(&store).await?;

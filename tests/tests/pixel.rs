@@ -23,10 +23,11 @@ name = "pixel"
 seed = 5
 
 [field.mock]
-kind = "prior"
+kind = "structured"
 galaxies = 2
 columns = 2
 stamp = 30
+redshift = [1.0, 3.0]
 log_mass = [8.0, 8.8]
 radius_pixels = [3.0, 4.0]
 
@@ -81,10 +82,10 @@ fn same_draws(stored: &Path, again: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Fluxes of the draws come as close to what was observed as noise lets them: 19 bands
-/// less at most 8 parameters leave a chi^2 of 11 or more on average, and one beyond 60 has
-/// a probability of 10^-6; a factor of 1.5 in the fluxes of the brightest pixel would
-/// give thousands.
+/// Fluxes of the draws come as close to what was observed as noise lets them: chi^2 of 12
+/// to 19 bands less at most 8 parameters is 4 to 15 on average, and beyond 60 with a
+/// probability of 10^-6; a factor of 1.5 in the fluxes of the brightest pixel would give
+/// hundreds.
 fn check_predictive(folder: &Path, all: &Path) -> anyhow::Result<()> {
     let (bands, pixels) = (read(&folder.join("predictive.parquet"))?, read(all)?);
     let csv = std::fs::read_to_string(folder.join("predictive.csv"))?;
@@ -99,9 +100,12 @@ fn check_predictive(folder: &Path, all: &Path) -> anyhow::Result<()> {
     let (flux, err) = (bands.float64("flux_njy")?, bands.float64("err_njy")?);
     let residual = bands.float64("residual_sigma")?;
     let mut chi_square = 0.0;
-    for band in 0..19 {
+    let observed: Vec<usize> = (0..19).filter(|&band| flux.is_valid(band)).collect();
+    ensure!(observed.len() >= 12, "{observed:?}");
+    for &band in &observed {
         let sigma = (flux.value(band) - levels[2].value(band)) / err.value(band);
-        ensure!((sigma - residual.value(band)).abs() < 1e-12, "band {band}: {sigma}");
+        let own = residual.value(band);
+        ensure!((sigma - own).abs() < 1e-9 * (1.0 + own.abs()), "band {band}: {sigma}, {own}");
         chi_square += sigma * sigma;
     }
     ensure!((1.0..60.0).contains(&chi_square), "chi^2 of the medians is {chi_square}");

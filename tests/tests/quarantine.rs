@@ -5,24 +5,28 @@ use anyhow::{Context, ensure};
 use arrow::array::{Array, UInt32Array};
 use arrow::datatypes::UInt32Type;
 use async_trait::async_trait;
-use outshine_broker::{MemoryQueue, TaskQueue};
+use outshine_broker::{MemoryQueue, Priority, TaskQueue};
+use outshine_coordinator::prepare::prepare;
+use outshine_coordinator::progress::{self, By};
 use outshine_coordinator::stage_graph::StageGraph;
 use outshine_coordinator::touched::touched;
 use outshine_coordinator::{failures, verify};
-use outshine_schemas::flags;
 use outshine_schemas::outcome::FailureRecord;
 use outshine_schemas::task::{Class, Stage};
+use outshine_schemas::{codec, flags};
 use outshine_store::layout::Layout;
 use outshine_store::{Store, Table, parquet};
-use outshine_tests::campaigns::{differences, products, run_dying, run_here, run_with, tiny};
+use outshine_tests::campaigns::{
+    differences, products, run_dying, run_here, run_with, settings, tiny,
+};
 use outshine_tests::kernels::{FAILING, Failing};
-use outshine_worker::runtime::{Assignment, Kernel};
+use outshine_worker::runtime::{self, Assignment, Kernel};
 use outshine_worker::stages::{Outcome, StageError, Stages};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 const SETTINGS: [&str; 2] = ["execution.blocks_per_task=1", "execution.galaxies_per_task=2"];
 
@@ -183,5 +187,54 @@ async fn a_task_that_kills_its_workers_is_given_up_alone() -> anyhow::Result<()>
     assert_eq!(store.list(&losses).await?, []);
     let mended = run_here(&store, tiny(&SETTINGS)?, 2).await?.graph()?;
     assert_eq!(mended.failures().count(), 0);
+    Ok(())
+}
+
+/// Kills its worker with every task.
+struct Deadly {
+    deaths: AtomicU32,
+    death: Arc<Notify>,
+}
+
+#[async_trait]
+impl Kernel for Deadly {
+    async fn run(&self, _: Assignment) -> Result<Outcome, StageError> {
+        self.deaths.fetch_add(1, Ordering::SeqCst);
+        self.death.notify_one();
+        std::future::pending().await
+    }
+}
+
+/// A task that was published again has two messages, each of which comes back: all
+/// their losses count.
+#[tokio::test(start_paused = true)]
+async fn losses_of_all_messages_of_a_task_are_counted() -> anyhow::Result<()> {
+    let store = outshine_store::open("memory:").await?;
+    let campaign = prepare(&store, tiny(&SETTINGS)?).await?;
+    let mut graph = StageGraph::new(campaign.clone());
+    progress::look(&store, &campaign.id(), &mut graph, By::Runner(&[])).await?;
+    let task = graph.pending().next().context("a task")?;
+    let (queue, name) = (MemoryQueue::new(), Class::Fit.queue());
+    queue.declare(&name).await?;
+    queue.publish_all(&name, vec![codec::encode(&task)?.into(); 2], Priority::Normal).await?;
+
+    let death = Arc::new(Notify::new());
+    let kernel = Arc::new(Deadly { deaths: AtomicU32::new(0), death: death.clone() });
+    let (_stop, stopped) = watch::channel(false);
+    for life in 0..20 {
+        let settings = settings(&format!("life-{life}"), 1, kernel.clone());
+        let queue = Arc::new(queue.clone());
+        tokio::select! {
+            ended = runtime::run(queue, store.clone(), settings, stopped.clone()) => ended?,
+            () = death.notified() => {}
+            // Nothing is left to do.
+            () = tokio::time::sleep(Duration::from_secs(60)) => break,
+        }
+    }
+    // Each twice before it was suspected, and three times in all after it.
+    assert_eq!(kernel.deaths.load(Ordering::SeqCst), 2 * 2 + 3);
+    let losses = Layout::new(&campaign.id()).losses(task.stage, &task.id);
+    assert_eq!(store.list(&losses).await?.len(), 3);
+    assert_eq!(queue.dead_letter_depth(&name).await?, 2);
     Ok(())
 }

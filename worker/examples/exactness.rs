@@ -6,6 +6,9 @@
 //! Objects are drawn as for training; their mean S/N is spread evenly in its
 //! logarithm from 2 to 1000 by choosing among draws. Shifts are in units of
 //! half the exact 68 % interval.
+//!
+//! With `objects=FILE` the objects and both results are written as JSON, for other
+//! samplers to fit (`worker/npe/benches/bagpipes_nautilus.py`).
 #![allow(missing_docs)]
 
 use outshine_kernels::quantile;
@@ -15,6 +18,7 @@ use outshine_schemas::campaign::Campaign;
 use outshine_sps::{Basis, Components, FixedRedshift, Observation, Parameters, exact};
 use outshine_worker::stages::Science;
 use outshine_worker::tools::read_model;
+use serde_json::json;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,7 +29,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let folder = args.next().ok_or("give MODEL_DIR [OBJECTS] [key=value ...]")?;
     let objects: usize = args.next().map_or(Ok(30), |n| n.parse())?;
-    let settings: Vec<String> = args.collect();
+    let (files, settings): (Vec<String>, Vec<String>) =
+        args.partition(|setting| setting.starts_with("objects="));
+    let mut written = Vec::new();
     let text = "name = \"exactness\"\n[field.mock]\n";
     let campaign = Campaign::parse(text, "exactness", Path::new("."), &settings)?;
     let science = Science::new(&campaign)?;
@@ -63,17 +69,27 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             columns.iter_mut().zip(&row).for_each(|(c, v)| c.push(*v));
         }
         science.prior.to_free(&truth, stream.uniform(), &mut row)?;
-        let mut words = Vec::new();
+        let (mut words, mut found) = (Vec::new(), Vec::new());
         for i in 0..d {
             let (m0, w0) = interval(&mut columns[i]);
             let mut mine = wide(&own[i * DRAWS..(i + 1) * DRAWS]);
             let (m1, w1) = interval(&mut mine);
+            found.push(json!({"exact": [m0, w0], "network": [m1, w1], "truth": row[i]}));
             shifts[i].push((m1 - m0) / w0);
             ratios[i].push(w1 / w0);
             medians[i].push((row[i], m0, m1));
             words.push(format!("{:+.2} {:.2}", (m1 - m0) / w0, w1 / w0));
         }
         println!("{k:6}  {redshift:8.3}  {snr:6.1}  {}", words.join("  "));
+        written.push(json!({
+            "redshift": redshift, "mean_snr": snr, "flux_njy": flux_njy, "err_njy": err_njy,
+            "coordinates": found,
+        }));
+    }
+    for file in files.iter().filter_map(|setting| setting.strip_prefix("objects=")) {
+        let bands = science.target.features.bands();
+        let all = json!({"bands": bands, "names": science.free, "objects": written});
+        std::fs::write(file, all.to_string())?;
     }
     println!(
         "\n{:18} {:>12} {:>12} {:>12}  R^2 exact, ours",

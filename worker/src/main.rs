@@ -78,6 +78,7 @@ async fn main() -> anyhow::Result<()> {
         board: Board::default(),
         consumers: Consumers::default(),
         kernel: Arc::new(Stages::default()),
+        new_id: runtime::random_ids(),
     };
     if let Some(address) = arguments.http {
         outshine_observe::http::serve(address, Arc::new(settings.clone())).await?;

@@ -17,7 +17,9 @@ pub enum Command {
     /// A folder gets catalogue.parquet, .fits, .vot and .csv, and the summaries of
     /// all pixels as summaries/galaxy_id=ID/part.parquet. A database gets the
     /// tables galaxy, pixel, campaign and model in the schema `outshine`, and the
-    /// views galaxy_newest and pixel_newest. Both are safe to repeat.
+    /// views galaxy_newest and pixel_newest. Both are safe to repeat. With a WCS of
+    /// right ascension and declination in the campaign file ([field.image.wcs]),
+    /// galaxies have ra and dec.
     Export {
         #[command(flatten)]
         place: Place,
@@ -54,6 +56,11 @@ pub async fn main(command: Command) -> anyhow::Result<()> {
         // It may have a password: it is not repeated.
         anyhow::bail!("--to is neither a folder nor a URL that starts with postgres://");
     }
+    if target.is_none() && survey.survey.is_some() {
+        anyhow::bail!(
+            "--survey (or OUTSHINE_SURVEY) is for a database, and --to is a folder: leave it out"
+        );
+    }
     let (store, mut look) = place.look().await?;
     look.refresh(&store).await?;
     let (campaign, graph) = (look.campaign(), look.graph());
@@ -62,14 +69,15 @@ pub async fn main(command: Command) -> anyhow::Result<()> {
         "campaign {} is not complete: run it first",
         campaign.id()
     );
+    let sky = place.sky()?;
     if let Some(target) = target {
         let survey = survey.survey.as_deref();
-        let loaded = database::load(&store, campaign, graph, &target, survey).await?;
+        let loaded = database::load(&store, campaign, graph, &target, survey, &sky).await?;
         println!("{}", database::text(&target, &loaded));
         return Ok(());
     }
     let formats = format.unwrap_or(Format::ALL.to_vec());
-    let count = export::export(&store, graph, Path::new(&to), &formats).await?;
+    let count = export::export(&store, graph, Path::new(&to), &formats, &sky).await?;
     println!("{count} files in {to}");
     Ok(())
 }

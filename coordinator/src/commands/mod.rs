@@ -25,6 +25,7 @@ pub mod verify;
 use anyhow::Context;
 use bytes::Bytes;
 use clap::Args;
+use outshine_coordinator::export::Sky;
 use outshine_coordinator::look::Look;
 use outshine_schemas::campaign::{Campaign, ResolvedCampaign};
 use outshine_store::Store;
@@ -68,6 +69,13 @@ impl Place {
         let campaign = Campaign::load(&self.campaign, &self.settings)?;
         let (campaign, inputs) = outshine_coordinator::prepare::resolve(campaign).await?;
         Ok((outshine_store::open_existing(&self.store).await?, campaign, inputs))
+    }
+
+    /// How the field lies on the sky: as the file has it now, which is no part of what
+    /// was stored first.
+    pub fn sky(&self) -> anyhow::Result<Sky> {
+        let campaign = Campaign::load(&self.campaign, &self.settings)?;
+        Ok(Sky::of(campaign.field.image.as_ref()))
     }
 
     /// As [`Place::peek`], of a store that is there.

@@ -94,6 +94,9 @@ fn stage(name: &str) -> Result<Stage, String> {
 
 pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
     let started = Instant::now();
+    if arguments.survey.survey.is_some() && arguments.database.is_none() {
+        bail!("--survey (or OUTSHINE_SURVEY) is for a database: give --database, or leave it out");
+    }
     // A campaign takes hours: what it needs at its end is looked at before.
     let database = match &arguments.database {
         None => None,
@@ -104,6 +107,7 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
         }
     };
     let (store, campaign) = arguments.place.open().await?;
+    let sky = arguments.place.sky()?;
     let memory = arguments.queue.starts_with("memory");
     let queue = outshine_broker::open(&arguments.queue).await?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -154,14 +158,21 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
         }
     }
     if let Some(folder) = &arguments.export {
-        let count = export::export(&store, &graph, folder, &Format::ALL).await?;
+        let count = export::export(&store, &graph, folder, &Format::ALL, &sky).await?;
         println!("{count} files in {}", folder.display());
     } else if whole {
         println!("`outshine catalogue export` copies catalogue, samples and model to a folder");
     }
+    if database.is_some() && !whole {
+        println!(
+            "the database is not loaded: the campaign is complete up to stage {}; the same \
+             command without --until loads it",
+            arguments.until
+        );
+    }
     if let Some(target) = database.filter(|_| whole) {
         let survey = arguments.survey.survey.as_deref();
-        let loaded = database::load(&store, &campaign, &graph, &target, survey).await;
+        let loaded = database::load(&store, &campaign, &graph, &target, survey, &sky).await;
         let loaded =
             loaded.context("the campaign is complete; the same command loads its catalogue")?;
         println!("{}", database::text(&target, &loaded));
@@ -210,6 +221,7 @@ async fn drive(
         board: board.clone(),
         consumers: runtime::Consumers::default(),
         kernel: Arc::new(Stages::default()),
+        new_id: runtime::random_ids(),
     };
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut worker = tokio::spawn(runtime::run(queue.clone(), store.clone(), settings, stopped));

@@ -1,11 +1,13 @@
 //! The catalogue in the formats that astronomers open.
 
 use super::folder::Folder;
+use super::sky::Sky;
 use crate::stage_graph::StageGraph;
 use anyhow::Context;
 use bytes::Bytes;
 use outshine_formats::{
-    Format, PARQUET_CONTENT, PARQUET_VERSION, Table, csv, csv_description, fits, votable,
+    Format, PARQUET_CONTENT, PARQUET_VERSION, Table, csv, csv_description, fits, parquet_metadata,
+    votable,
 };
 use outshine_schemas::tables::{self, CATALOGUE};
 use outshine_schemas::task::Stage;
@@ -15,6 +17,8 @@ use std::sync::Arc;
 
 /// The catalogue as the campaign makes it.
 pub const FILE: &str = "catalogue.parquet";
+/// Rows per row group.
+const ROW_GROUP: usize = 4096;
 
 /// Writes the catalogue, and removes what an older export left of it in other
 /// formats; returns how many files it took.
@@ -23,9 +27,15 @@ pub async fn write(
     graph: &StageGraph,
     folder: &Folder,
     formats: &[Format],
+    sky: &Sky,
 ) -> anyhow::Result<usize> {
     let Some(bytes) = read(store, graph).await? else { return Ok(0) };
-    let table = as_table(bytes.clone())?;
+    let mut table = as_table(bytes.clone())?;
+    let mut bytes = bytes;
+    if sky.frame().is_some() {
+        sky.add(&mut table)?;
+        bytes = as_parquet(&table)?;
+    }
     let mut count = 0;
     for format in Format::ALL {
         let name = format!("{}.{}", CATALOGUE.0, format.extension());
@@ -51,18 +61,31 @@ pub async fn write(
     Ok(count)
 }
 
+/// A catalogue that is no longer as it was made, with all that the made one says.
+fn as_parquet(table: &Table) -> anyhow::Result<Bytes> {
+    let (units, votable) = (tables::units_of(&table.schema), parquet_metadata(table)?);
+    let own = table.about.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    let votable = votable.iter().map(|(key, value)| (*key, value.as_str()));
+    let metadata: Vec<(&str, &str)> =
+        own.chain(votable).chain([(tables::UNITS_KEY, units.as_str())]).collect();
+    Ok(parquet::encode(&table.schema, &table.batches, &metadata, ROW_GROUP)?)
+}
+
 /// What describes the file `name`, where its format cannot.
 fn description(name: &str) -> String {
     format!("{name}-metadata.json")
 }
 
-/// The catalogue of a campaign whose stage `catalogue` is complete.
+/// The catalogue of a campaign whose stage `catalogue` is complete, with the galaxies'
+/// places: null where the sky is not known.
 ///
 /// # Errors
 /// When it is not complete, or the catalogue is missing or damaged.
-pub async fn table(store: &Store, graph: &StageGraph) -> anyhow::Result<Table> {
+pub async fn table(store: &Store, graph: &StageGraph, sky: &Sky) -> anyhow::Result<Table> {
     let bytes = read(store, graph).await?.context("the campaign has no catalogue: run it first")?;
-    as_table(bytes)
+    let mut table = as_table(bytes)?;
+    sky.add(&mut table)?;
+    Ok(table)
 }
 
 async fn read(store: &Store, graph: &StageGraph) -> anyhow::Result<Option<Bytes>> {

@@ -4,11 +4,13 @@
 
 mod catalogue;
 mod folder;
+mod sky;
 mod summaries;
 
 pub use catalogue::table as catalogue_table;
 pub(crate) use catalogue::with_schema;
 pub use folder::Folder;
+pub use sky::Sky;
 pub(crate) use summaries::read as summary_tables;
 
 use crate::stage_graph::StageGraph;
@@ -63,7 +65,8 @@ pub fn products(graph: &StageGraph) -> Vec<(String, FileRecord)> {
     all
 }
 
-/// Writes every product to `folder`, the catalogue in `formats`; returns how many
+/// Writes every product to `folder`, the catalogue in `formats` and, where the `sky`
+/// is known, with the galaxies' places; returns how many
 /// files were written. What an older export left there of the stages that are
 /// complete is replaced, also by nothing; what later stages make stays.
 ///
@@ -74,9 +77,10 @@ pub async fn export(
     graph: &StageGraph,
     folder: &Path,
     formats: &[Format],
+    sky: &Sky,
 ) -> anyhow::Result<usize> {
     let folder = Folder::make(folder)?;
-    let mut count = catalogue::write(store, graph, &folder, formats).await?;
+    let mut count = catalogue::write(store, graph, &folder, formats, sky).await?;
     count += summaries::write(store, graph, &folder).await?;
     let products = products(graph);
     for (name, _) in FOLDERS.iter().filter(|(_, stage)| graph.ended(*stage).is_some()) {

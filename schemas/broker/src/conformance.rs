@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use crate::{
-    BrokerError, Consumer, DELIVERY_LIMIT, DeadReason, Delivery, ErrorClass, PUBLISH_WINDOW,
+    BrokerError, Consumer, DELIVERY_LIMIT, DeadReason, Delivery, ErrorClass, Load, PUBLISH_WINDOW,
     Priority, Settlement, TaskQueue,
 };
 
@@ -219,12 +219,13 @@ async fn consumers_are_counted(broker: &Arc<dyn TaskQueue>) {
     let queue = declared(broker).await;
     let mut consumers = Vec::new();
     for count in 0..3 {
-        assert_eq!(broker.consumers(&queue).await.unwrap(), count);
+        let load = Load { waiting: 0, consumers: count };
+        assert_eq!(broker.load(&queue).await.unwrap(), load);
         consumers.push(broker.consume(&queue).await.unwrap());
     }
     drop(consumers);
     let started = std::time::Instant::now();
-    while broker.consumers(&queue).await.unwrap() > 0 {
+    while broker.load(&queue).await.unwrap().consumers > 0 {
         assert!(started.elapsed() < ARRIVES_WITHIN, "consumers that are gone count on");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::{
-    BrokerError, Consumer, DeadLetter, Delivery, Priority, Settle, Settlement, TaskQueue, Verdict,
+    BrokerError, Consumer, DeadLetter, Delivery, Load, Priority, Settle, Settlement, TaskQueue,
+    Verdict,
 };
 
 /// Which occurrences of an operation, counted from 1 over the whole broker, a fault strikes.
@@ -131,12 +132,8 @@ impl TaskQueue for FaultyQueue {
         Ok(())
     }
 
-    async fn depth(&self, queue: &str) -> Result<u64, BrokerError> {
-        self.inner.depth(queue).await
-    }
-
-    async fn consumers(&self, queue: &str) -> Result<u64, BrokerError> {
-        self.inner.consumers(queue).await
+    async fn load(&self, queue: &str) -> Result<Load, BrokerError> {
+        self.inner.load(queue).await
     }
 
     async fn dead_letter_depth(&self, queue: &str) -> Result<u64, BrokerError> {

@@ -49,6 +49,15 @@ pub enum Priority {
     High,
 }
 
+/// What a queue has at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Messages that wait; those held by consumers are not counted.
+    pub waiting: u64,
+    /// Consumers: as many deliveries can be in hand.
+    pub consumers: u64,
+}
+
 /// A broker of task queues.
 #[async_trait]
 pub trait TaskQueue: Send + Sync + Debug {
@@ -68,11 +77,13 @@ pub trait TaskQueue: Send + Sync + Debug {
         priority: Priority,
     ) -> Result<(), BrokerError>;
 
-    /// Messages waiting in the queue; those held by consumers are not counted.
-    async fn depth(&self, queue: &str) -> Result<u64, BrokerError>;
+    /// What the queue has now: one question to the broker.
+    async fn load(&self, queue: &str) -> Result<Load, BrokerError>;
 
-    /// Consumers of the queue: as many deliveries can be in hand.
-    async fn consumers(&self, queue: &str) -> Result<u64, BrokerError>;
+    /// Messages waiting in the queue.
+    async fn depth(&self, queue: &str) -> Result<u64, BrokerError> {
+        Ok(self.load(queue).await?.waiting)
+    }
 
     /// Dead letters kept for the queue.
     async fn dead_letter_depth(&self, queue: &str) -> Result<u64, BrokerError>;

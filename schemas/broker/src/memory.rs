@@ -8,8 +8,8 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::{
-    BrokerError, Consumer, DELIVERY_LIMIT, DeadLetter, DeadReason, Delivery, Priority, Settle,
-    Settlement, TaskQueue, Verdict,
+    BrokerError, Consumer, DELIVERY_LIMIT, DeadLetter, DeadReason, Delivery, Load, Priority,
+    Settle, Settlement, TaskQueue, Verdict,
 };
 
 /// A broker that lives as long as its last handle. Redelivers, counts and dead-letters like the
@@ -143,12 +143,10 @@ impl TaskQueue for MemoryQueue {
         Ok(())
     }
 
-    async fn depth(&self, queue: &str) -> Result<u64, BrokerError> {
-        Ok(locked(&self.queue(queue)?.state).depth())
-    }
-
-    async fn consumers(&self, queue: &str) -> Result<u64, BrokerError> {
-        Ok(locked(&self.queue(queue)?.state).consumers)
+    async fn load(&self, queue: &str) -> Result<Load, BrokerError> {
+        let queue = self.queue(queue)?;
+        let state = locked(&queue.state);
+        Ok(Load { waiting: state.depth(), consumers: state.consumers })
     }
 
     async fn dead_letter_depth(&self, queue: &str) -> Result<u64, BrokerError> {

@@ -1,6 +1,8 @@
 use std::error::Error;
+use tokio_postgres::error::Severity;
 
-/// Why the database was not loaded. Whatever it was, it is as it was before.
+/// Why the database was not loaded. It is as it was before, but where
+/// [`DatabaseError::Unknown`] says otherwise.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// The URL cannot be used.
@@ -25,14 +27,15 @@ pub enum DatabaseError {
         /// Of this program.
         known: i32,
     },
-    /// The user may not create tables.
-    #[error(
-        "database {place}: its user may not create tables: grant create on the database, or \
-             on the schema `outshine`"
-    )]
+    /// The user lacks a right.
+    #[error("database {place}: its user may not {what}: {mend}")]
     Rights {
         /// Host, port and name.
         place: String,
+        /// What the user may not do.
+        what: &'static str,
+        /// What the owner of the database can do about it.
+        mend: String,
     },
     /// A column has another type there.
     #[error(
@@ -85,6 +88,28 @@ pub enum DatabaseError {
         /// Why.
         reason: String,
     },
+    /// It went away when all was done but to hear that it is kept.
+    #[error(
+        "database {place} went away while committing: {reason}; whether it has kept the rows is \
+         not known, and loading again is safe"
+    )]
+    Unknown {
+        /// Host, port and name.
+        place: String,
+        /// How.
+        reason: String,
+    },
+}
+
+/// An error while committing: what the server refused did not happen; of what a
+/// connection that ended had asked for, nobody heard.
+pub fn uncommitted(place: String, error: &tokio_postgres::Error) -> DatabaseError {
+    let reason = reason(error);
+    let severity = error.as_db_error().and_then(tokio_postgres::error::DbError::parsed_severity);
+    match severity {
+        Some(Severity::Error) => DatabaseError::Refused { place, doing: "committing", reason },
+        _ => DatabaseError::Unknown { place, reason },
+    }
 }
 
 /// What the server said, or what happened to the connection; the library's own

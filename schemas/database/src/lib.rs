@@ -13,13 +13,17 @@ mod error;
 mod load;
 mod migrations;
 mod positions;
+mod rights;
+mod staged;
 mod target;
 
 pub use error::DatabaseError;
 pub use load::{Loaded, load};
+pub use migrations::{STEPS, migrate};
 pub use target::Target;
 
 use std::collections::BTreeMap;
+use tokio_postgres::Client;
 
 /// A campaign, as the database tells it from others.
 #[derive(Clone, Debug)]
@@ -54,19 +58,16 @@ pub enum Survey {
 ///
 /// # Errors
 /// [`DatabaseError`]: it is away, or of a later version, or the user may not
-/// create tables in it.
+/// make its tables or change them.
 pub async fn check(target: &Target) -> Result<(), DatabaseError> {
-    let client = target.connect().await?;
-    let found = migrations::version(&client).await.map_err(target.refused("asking its version"))?;
-    migrations::check(found)?;
-    let may = "select case when to_regnamespace('outshine') is null
-         then has_database_privilege(current_database(), 'CREATE')
-         else has_schema_privilege('outshine', 'CREATE') end";
-    let row = client.query_one(may, &[]).await.map_err(target.refused("asking its rights"))?;
-    match row.get(0) {
-        true => Ok(()),
-        false => Err(DatabaseError::Rights { place: target.place() }),
-    }
+    check_with(&target.connect().await?, target).await
+}
+
+async fn check_with(client: &Client, target: &Target) -> Result<(), DatabaseError> {
+    // Without them not even the version can be asked for.
+    rights::check(client, target).await?;
+    let found = migrations::version(client).await.map_err(target.refused("asking its version"))?;
+    migrations::check(found, migrations::VERSION)
 }
 
 /// A name in SQL.

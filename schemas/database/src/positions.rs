@@ -10,14 +10,22 @@ const EXTENSIONS: [(&str, &str, &str); 2] = [
     ("pg_sphere", "sphere", "using gist ({}.spoint(radians(ra), radians(dec)))"),
 ];
 
-/// Makes the indexes of every table with columns `ra` and `dec`; returns hints
+/// Makes the indexes of every table with places in columns `ra` and `dec`; returns hints
 /// of what would make it faster.
 pub async fn index(transaction: &Transaction<'_>) -> Result<Vec<String>, tokio_postgres::Error> {
     let placed = "select table_name::text from information_schema.columns
          where table_schema = 'outshine' and column_name in ('ra', 'dec')
              and table_name = any($1) group by table_name having count(*) = 2 order by 1";
     let tables = transaction.query(placed, &[&vec![GALAXY.table, PIXEL.table]]).await?;
-    let tables: Vec<String> = tables.iter().map(|row| row.get(0)).collect();
+    let named: Vec<String> = tables.iter().map(|row| row.get(0)).collect();
+    let mut tables = Vec::new();
+    for table in named {
+        // Columns without a place in them are of no survey whose sky is known.
+        let any = format!("select exists (select from outshine.{table} where ra is not null)");
+        if transaction.query_one(&any, &[]).await?.get(0) {
+            tables.push(table);
+        }
+    }
     let mut hints = Vec::new();
     if tables.is_empty() {
         return Ok(hints);

@@ -60,8 +60,13 @@ impl Target {
         {
             config.password(password);
         }
-        if !url.contains("sslmode=") {
-            let here = config.get_hosts().iter().all(is_here);
+        // Only there is it an option: a password may have these letters, too.
+        let place = url.split_once('@').map_or(url, |(_, place)| place);
+        let options = place.split_once('?').map_or("", |(_, options)| options);
+        if !options.split('&').any(|option| option.starts_with("sslmode=")) {
+            // An address that is given is where the connection goes, whatever the host's name.
+            let here = config.get_hosts().iter().all(is_here)
+                && config.get_hostaddrs().iter().all(IpAddr::is_loopback);
             config.ssl_mode(if here { SslMode::Disable } else { SslMode::Require });
         }
         if config.get_connect_timeout().is_none() {
@@ -172,6 +177,24 @@ mod tests {
         }
         assert_eq!(mode("postgres://localhost/sky?sslmode=require"), SslMode::Require);
         assert_eq!(mode("postgres://db.example/sky?sslmode=disable"), SslMode::Disable);
+        // An address that is elsewhere is what counts.
+        for address in ["203.0.113.5", "127.0.0.1,203.0.113.5", "2001:db8::1"] {
+            let hosts = ["localhost"; 2][..address.split(',').count()].join(",");
+            let url = format!("postgres://{hosts}/sky?hostaddr={address}");
+            assert_eq!(mode(&url), SslMode::Require, "{url}");
+        }
+        assert_eq!(mode("postgres://localhost/sky?hostaddr=127.0.0.1"), SslMode::Disable);
+        // What only looks like an option.
+        for text in [
+            "postgres://sslmode=disable:x@h/d",
+            "postgres://me:sslmode=disable@h/d",
+            "postgres://me:a?sslmode=disable@h/d",
+        ] {
+            assert_eq!(mode(text), SslMode::Require, "{text}");
+        }
+        assert_eq!(mode("postgres://me@h/sslmode=disable"), SslMode::Require);
+        let other = "postgres://h/d?application_name=sslmode=disable&connect_timeout=3";
+        assert_eq!(mode(other), SslMode::Require);
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! CSV as RFC 4180 has it, with its description beside it in the way of W3C's
+//! CSV as RFC 4180 has it, but that lines end in LF alone, with its description beside it in the way of W3C's
 //! "Metadata Vocabulary for Tabular Data": a comment in the table itself would
 //! break half of its readers.
 
-use crate::cells::{Kind, shape};
+use crate::cells::shape;
 use crate::{About, FormatError, Table};
 use arrow_csv::WriterBuilder;
+use outshine_schemas::tables::Kind;
 use serde_json::{Map, Value, json};
 
 const FORMAT: &str = "CSV";

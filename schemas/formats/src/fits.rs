@@ -1,6 +1,6 @@
 //! FITS: one binary table behind an empty primary header.
 
-use crate::cells::{Cells, Kind, Shape, cells, shape};
+use crate::cells::{Shape, cells, shape};
 use crate::{About, FormatError, Table, entries};
 use arrow::array::Array;
 use fitsio_pure::bintable::{
@@ -11,6 +11,7 @@ use fitsio_pure::checksum::stamp_checksum;
 use fitsio_pure::header::{Card, serialize_header};
 use fitsio_pure::primary::build_primary_header;
 use fitsio_pure::value::Value;
+use outshine_schemas::tables::{Kind, Values};
 
 const FORMAT: &str = "FITS";
 /// What is written where there is no integer: no count or id is this low.
@@ -36,7 +37,7 @@ pub fn fits(table: &Table) -> Result<Vec<u8>, FormatError> {
         let Shape { kind, width } = shape(field, FORMAT)?;
         let cells = cells(field, index, &table.batches, FORMAT)?;
         let (col_type, repeat) = match (&cells, kind) {
-            (Cells::Text(texts), _) => {
+            (Values::Text(texts), _) => {
                 let longest = texts.iter().flatten().map(|text| text.chars().count()).max();
                 (BinaryColumnType::Ascii, longest.unwrap_or(0).max(1))
             }
@@ -119,9 +120,9 @@ fn hdu(cards: &[Card], data: &[u8]) -> Result<Vec<u8>, FormatError> {
     Ok(bytes)
 }
 
-fn column_data(cells: &Cells) -> BinaryColumnData {
+fn column_data(cells: &Values) -> BinaryColumnData {
     match cells {
-        Cells::Boolean(values) => {
+        Values::Boolean(values) => {
             let letter = |value| match value {
                 Some(true) => b'T',
                 Some(false) => b'F',
@@ -129,19 +130,19 @@ fn column_data(cells: &Cells) -> BinaryColumnData {
             };
             BinaryColumnData::Byte(values.iter().map(letter).collect())
         }
-        Cells::Int(values) => {
+        Values::Int(values) => {
             BinaryColumnData::Int(values.iter().map(|v| v.unwrap_or(NULL_INT)).collect())
         }
-        Cells::Long(values) => {
+        Values::Long(values) => {
             BinaryColumnData::Long(values.iter().map(|v| v.unwrap_or(NULL_LONG)).collect())
         }
-        Cells::Float(values) => {
+        Values::Float(values) => {
             BinaryColumnData::Float(values.iter().map(|v| v.unwrap_or(f32::NAN)).collect())
         }
-        Cells::Double(values) => {
+        Values::Double(values) => {
             BinaryColumnData::Double(values.iter().map(|v| v.unwrap_or(f64::NAN)).collect())
         }
-        Cells::Text(values) => {
+        Values::Text(values) => {
             let text =
                 |row| if values.is_null(row) { String::new() } else { ascii(values.value(row)) };
             BinaryColumnData::Ascii((0..values.len()).map(text).collect())

@@ -1,8 +1,9 @@
 //! VOTable 1.4, and its use as metadata of Parquet files (VOParquet 1.0).
 
-use crate::cells::{Cells, Kind, Shape, cells, shape};
+use crate::cells::{Shape, cells, shape};
 use crate::{About, FormatError, Table, entries};
 use arrow::array::Array;
+use outshine_schemas::tables::{Kind, Values};
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 use std::fmt::Write as _;
@@ -52,7 +53,7 @@ fn document(table: &Table, with_data: bool) -> Result<Vec<u8>, FormatError> {
     Ok(xml.0.into_inner())
 }
 
-type Column<'a> = (&'a arrow::datatypes::FieldRef, Shape, Option<Cells>);
+type Column<'a> = (&'a arrow::datatypes::FieldRef, Shape, Option<Values>);
 
 /// A writer that starts each element on a line of its own.
 struct Xml(Writer<Vec<u8>>);
@@ -108,11 +109,8 @@ impl Xml {
             self.open("TR", &[])?;
             for (_, shape, cells) in columns {
                 cell.clear();
-                cells.as_ref().expect("columns of a table with data").write(
-                    row,
-                    shape.width,
-                    &mut cell,
-                );
+                let cells = cells.as_ref().expect("columns of a table with data");
+                write(cells, row, shape.width, &mut cell);
                 self.0.write_event(Event::Start(BytesStart::new("TD")))?;
                 self.0.write_event(Event::Text(BytesText::new(&cell)))?;
                 self.0.write_event(Event::End(BytesEnd::new("TD")))?;
@@ -148,7 +146,7 @@ impl Xml {
 }
 
 /// Datatype and array size of a column.
-fn datatype(shape: Shape, cells: Option<&Cells>) -> (&'static str, Option<String>) {
+fn datatype(shape: Shape, cells: Option<&Values>) -> (&'static str, Option<String>) {
     let name = match shape.kind {
         Kind::Boolean => "boolean",
         Kind::Int => "int",
@@ -157,7 +155,7 @@ fn datatype(shape: Shape, cells: Option<&Cells>) -> (&'static str, Option<String
         Kind::Double => "double",
         Kind::Text => {
             let (name, size) = match cells {
-                Some(Cells::Text(texts)) => text_type(texts.iter().flatten()),
+                Some(Values::Text(texts)) => text_type(texts.iter().flatten()),
                 _ => text_type(std::iter::empty()),
             };
             return (name, Some(size));
@@ -179,31 +177,29 @@ fn text_type<'a>(texts: impl Iterator<Item = &'a str>) -> (&'static str, String)
     (if is_ascii { "char" } else { "unicodeChar" }, size)
 }
 
-impl Cells {
-    /// Adds the text of a row's cell.
-    fn write(&self, row: usize, width: usize, out: &mut String) {
-        let items = row * width..(row + 1) * width;
-        // Of lists, a null float is NaN; other nulls leave a cell empty.
-        for item in items {
-            if item > row * width {
-                out.push(' ');
+/// Adds the text of a row's cell.
+fn write(values: &Values, row: usize, width: usize, out: &mut String) {
+    let items = row * width..(row + 1) * width;
+    // Of lists, a null float is NaN; other nulls leave a cell empty.
+    for item in items {
+        if item > row * width {
+            out.push(' ');
+        }
+        match values {
+            Values::Boolean(v) if v.is_valid(item) => {
+                out.push(if v.value(item) { 'T' } else { 'F' })
             }
-            match self {
-                Self::Boolean(v) if v.is_valid(item) => {
-                    out.push(if v.value(item) { 'T' } else { 'F' })
-                }
-                Self::Int(v) if v.is_valid(item) => number(out, format_args!("{}", v.value(item))),
-                Self::Long(v) if v.is_valid(item) => number(out, format_args!("{}", v.value(item))),
-                Self::Float(v) if v.is_valid(item) => float(out, f64::from(v.value(item)), |out| {
-                    number(out, format_args!("{:?}", v.value(item)));
-                }),
-                Self::Double(v) if v.is_valid(item) => float(out, v.value(item), |out| {
-                    number(out, format_args!("{:?}", v.value(item)));
-                }),
-                Self::Text(v) if v.is_valid(item) => out.push_str(&clean(v.value(item))),
-                Self::Float(_) | Self::Double(_) if width > 1 => out.push_str("NaN"),
-                _ => {}
-            }
+            Values::Int(v) if v.is_valid(item) => number(out, format_args!("{}", v.value(item))),
+            Values::Long(v) if v.is_valid(item) => number(out, format_args!("{}", v.value(item))),
+            Values::Float(v) if v.is_valid(item) => float(out, f64::from(v.value(item)), |out| {
+                number(out, format_args!("{:?}", v.value(item)));
+            }),
+            Values::Double(v) if v.is_valid(item) => float(out, v.value(item), |out| {
+                number(out, format_args!("{:?}", v.value(item)));
+            }),
+            Values::Text(v) if v.is_valid(item) => out.push_str(&clean(v.value(item))),
+            Values::Float(_) | Values::Double(_) if width > 1 => out.push_str("NaN"),
+            _ => {}
         }
     }
 }

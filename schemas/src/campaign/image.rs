@@ -17,6 +17,15 @@ const TEXTS: [&str; 6] = ["CTYPE1", "CTYPE2", "CUNIT1", "CUNIT2", "RADESYS", "WC
 /// Keywords that a WCS must have.
 const NEEDED: [&str; 6] = ["CTYPE1", "CTYPE2", "CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2"];
 
+/// Longitude and latitude of each celestial system, as a CTYPE begins.
+const AXES: [(&str, &str); 3] = [("RA--", "DEC-"), ("GLON", "GLAT"), ("ELON", "ELAT")];
+/// Projections of FITS WCS paper II (Calabretta & Greisen 2002), and HEALPix's.
+const PROJECTIONS: [&str; 27] = [
+    "AZP", "SZP", "TAN", "STG", "SIN", "ARC", "ZPN", "ZEA", "AIR", "CYP", "CEA", "CAR", "MER",
+    "SFL", "PAR", "MOL", "AIT", "COP", "COE", "COD", "COO", "BON", "PCO", "TSC", "CSC", "QSC",
+    "HPX",
+];
+
 /// What is known of the image that the pixels are from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -50,11 +59,22 @@ pub enum Keyword {
 }
 
 impl Keyword {
-    fn number(&self) -> Option<f64> {
+    /// The number, if it is one.
+    #[must_use]
+    pub fn number(&self) -> Option<f64> {
         match self {
             Self::Integer(value) => Some(*value as f64),
             Self::Number(value) => Some(*value),
             Self::Text(_) => None,
+        }
+    }
+
+    /// The text, if it is one.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Integer(_) | Self::Number(_) => None,
         }
     }
 }
@@ -149,21 +169,32 @@ fn check_wcs(wcs: &BTreeMap<String, Keyword>) -> Result<(), Wrong> {
         _ => "",
     };
     let (first, second) = (text("CTYPE1"), text("CTYPE2"));
-    let celestial = |name: &str| ["RA--", "DEC-", "GLON", "GLAT", "ELON", "ELAT"].contains(&name);
     for (key, kind) in [("CTYPE1", first), ("CTYPE2", second)] {
         let parts = (kind.get(..4), kind.get(4..5), kind.get(5..8), kind.len());
-        let (Some(axis), Some("-"), Some(_), 8) = parts else {
+        let (Some(axis), Some("-"), Some(projection), 8) = parts else {
             return wrong(
                 at(key),
                 format!("is `{kind}`: must be 8 characters, such as RA---TAN and DEC--TAN"),
             );
         };
-        if !celestial(axis) {
+        if !AXES.iter().any(|(longitude, latitude)| [longitude, latitude].contains(&&axis)) {
             return wrong(at(key), format!("`{axis}` is no celestial axis: RA--, DEC-, GLON, ..."));
         }
+        if !PROJECTIONS.contains(&projection) {
+            let known = PROJECTIONS.join(", ");
+            return wrong(at(key), format!("`{projection}` is no projection of FITS: {known}"));
+        }
     }
-    if first[5..] != second[5..] || first[..4] == second[..4] {
-        return wrong(at("CTYPE2"), format!("`{first}` and `{second}` are no pair of axes"));
+    let axes = (&first[..4], &second[..4]);
+    let is_pair = AXES.iter().any(|&(a, b)| axes == (a, b) || axes == (b, a));
+    if first[5..] != second[5..] || !is_pair {
+        return wrong(
+            at("CTYPE2"),
+            format!(
+                "`{first}` and `{second}` are no pair of axes: longitude and latitude of one \
+                 system, in one projection"
+            ),
+        );
     }
     for key in ["CUNIT1", "CUNIT2"] {
         if !["", "deg"].contains(&text(key).trim()) {
@@ -229,6 +260,11 @@ mod tests {
         assert_eq!(check("pixel_scale_arcsec = 0.06").unwrap().scale_arcsec(), Some(0.06));
         assert_eq!(check("").unwrap().scale_arcsec(), None);
         check(&format!("pixel_scale_arcsec = 0.03\n{TAN}{CD}")).unwrap();
+        for (first, second) in [("DEC-", "RA--"), ("GLON", "GLAT"), ("ELAT", "ELON")] {
+            let axes = TAN.replace("DEC--TAN", "second").replace("RA--", first);
+            let axes = axes.replace("second", &format!("{second}-TAN"));
+            check(&format!("{axes}{CD}")).unwrap();
+        }
     }
 
     #[test]
@@ -247,7 +283,10 @@ mod tests {
             (format!("{all}WCSAXES = 3"), "wcs.WCSAXES: must be 2"),
             (format!("{all}EQUINOX = \"J2000\""), "wcs.EQUINOX: must be a finite number"),
             (format!("{all}RADESYS = 3"), "wcs.RADESYS: must be a text"),
-            (all.replace("DEC--TAN", "DEC--SIN"), "no pair of axes"),
+            (all.replace("DEC--TAN", "DEC--SIN"), "wcs.CTYPE2: `RA---TAN` and `DEC--SIN` are no"),
+            (all.replace("DEC--TAN", "GLAT-TAN"), "wcs.CTYPE2: `RA---TAN` and `GLAT-TAN` are no"),
+            (all.replace("DEC--TAN", "RA---TAN"), "wcs.CTYPE2: `RA---TAN` and `RA---TAN` are no"),
+            (all.replace("-TAN", "-WOW"), "wcs.CTYPE1: `WOW` is no projection of FITS: AZP"),
             (all.replace("DEC--TAN", "FREQ----"), "wcs.CTYPE2: `FREQ` is no celestial"),
             (all.replace("RA---TAN", "RA---TAN-SIP"), "wcs.CTYPE1: is `RA---TAN-SIP`"),
             (all.replace("RA---TAN", "R\u{c4}---TAN"), "wcs.CTYPE1: must be at most 60 ASCII"),
@@ -257,7 +296,9 @@ mod tests {
             (format!("pixel_scale_arcsec = 0.06\n{all}"), "pixel_scale_arcsec: is 0.06, but"),
         ] {
             let error = check(&text).unwrap_err();
-            assert!(error.contains(named), "{named}: {error}");
+            // The key first, whole; of what is no key at all the parser speaks.
+            let parser = named == "scale" && error.contains("unknown field `scale`");
+            assert!(error.starts_with(named) || parser, "{named}: {error}");
         }
     }
 }

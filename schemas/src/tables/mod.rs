@@ -7,13 +7,17 @@ mod products;
 mod profiles;
 mod simulations;
 pub mod units;
+mod values;
 
 pub use field::{field, galaxies, truth};
 pub use fitted::{blocks, every_summary, samples, summaries};
 pub use pixels::{PREDICTIVE, pixel_draws, predictive, predictive_bands};
-pub use products::{calibration, catalogue, cross_prior, redshift_calibration, validation};
+pub use products::{
+    calibration, catalogue, catalogue_on_sky, cross_prior, redshift_calibration, sky, validation,
+};
 pub use profiles::{PROFILED, profiles};
 pub use simulations::simulations;
+pub use values::{Kind, Values};
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use std::collections::HashMap;
@@ -186,6 +190,17 @@ pub fn described(columns: &Schema, known: &Schema) -> Schema {
         Err(_) => field.as_ref().clone(),
     };
     Schema::new(columns.fields().iter().map(describe).collect::<Vec<_>>())
+}
+
+/// Units of the columns as JSON: the value of [`UNITS_KEY`].
+#[must_use]
+pub fn units_of(schema: &Schema) -> String {
+    let fields = schema.fields().iter();
+    let units = fields.filter_map(|field| {
+        let unit = field.metadata().get(UNIT_KEY)?.as_str();
+        Some((field.name().clone(), serde_json::Value::from(unit)))
+    });
+    serde_json::Value::Object(units.collect()).to_string()
 }
 
 fn photometry(bands: &[String], kind: &DataType) -> Vec<Field> {

@@ -94,6 +94,27 @@ pub fn catalogue() -> Schema {
     Schema::new(fields)
 }
 
+/// Where a galaxy is on the sky. No stage writes these: how a field lies on the sky
+/// is no part of a campaign's identity. They are added when a catalogue is exported
+/// with a campaign file that has the image's WCS.
+#[must_use]
+pub fn sky() -> [Field; 2] {
+    let (ra, dec) = ("pos.eq.ra;meta.main", "pos.eq.dec;meta.main");
+    let place = "at the mean column and row of the member pixels";
+    [("ra", ra, "right ascension"), ("dec", dec, "declination")].map(|(name, ucd, what)| {
+        column(name, DataType::Float64, true, "deg", ucd, &format!("{what} {place}"))
+    })
+}
+
+/// The catalogue as it is exported with [`sky`], beside `galaxy_id`.
+#[must_use]
+pub fn catalogue_on_sky() -> Schema {
+    let own = catalogue();
+    let (first, rest) = own.fields().split_at(1);
+    let sky = sky().map(std::sync::Arc::new);
+    Schema::new([first, &sky, rest].concat())
+}
+
 /// Where the mass of a galaxy lies, by the medians of its pixels.
 fn extent() -> Vec<Field> {
     let kind = DataType::Float64;

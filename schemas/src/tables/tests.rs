@@ -4,7 +4,7 @@ use super::*;
 
 /// The words in use, of "The UCD1+ controlled vocabulary" 1.6 (IVOA), by where
 /// they may stand: P first, S later, Q either, E first with a band behind it.
-const WORDS: [(&str, char); 37] = [
+const WORDS: [(&str, char); 39] = [
     ("arith.diff", 'S'),
     ("arith.ratio", 'S'),
     ("em.opt.V", 'S'),
@@ -29,6 +29,8 @@ const WORDS: [(&str, char); 37] = [
     ("phys.size.smajAxis", 'Q'),
     ("pos.cartesian.x", 'Q'),
     ("pos.cartesian.y", 'Q'),
+    ("pos.eq.dec", 'Q'),
+    ("pos.eq.ra", 'Q'),
     ("pos.posAng", 'Q'),
     ("src.redshift", 'Q'),
     ("src.redshift.phot", 'Q'),
@@ -64,7 +66,7 @@ fn all() -> Vec<Schema> {
     let bands = ["f200w".to_owned()];
     let names = PARAMETERS.map(|parameter| parameter.0);
     vec![
-        catalogue(),
+        catalogue_on_sky(),
         every_summary(),
         profiles(),
         pixel_draws(&names),
@@ -103,7 +105,7 @@ fn every_column_is_described_and_its_ucd_is_valid() {
 #[test]
 fn columns_that_users_take_away_have_a_ucd() {
     let names = PARAMETERS.map(|parameter| parameter.0);
-    for schema in [catalogue(), every_summary(), samples(&names, 3)] {
+    for schema in [catalogue_on_sky(), every_summary(), samples(&names, 3)] {
         for field in schema.fields() {
             assert!(field.metadata().contains_key(UCD_KEY), "{} has no UCD", field.name());
         }

@@ -15,7 +15,7 @@ use outshine_schemas::outcome::{CommitRecord, Facts, FileRecord};
 use outshine_schemas::task::{Shard, Stage};
 
 use crate::layout::Layout;
-use crate::{Entry, PutNew, Store, StoreError, json};
+use crate::{Entry, PutNew, Store, StoreError, json, parse_versioned};
 
 /// How many commit records are read at a time.
 const READS_AT_A_TIME: usize = 16;
@@ -130,7 +130,7 @@ async fn put_record(
         // Our own put, whose answer was lost on the way and which was then repeated.
         return Ok(Published::Won(record));
     }
-    let winner = parse(&path, &theirs)?;
+    let winner: CommitRecord = parse_versioned(&path, &theirs)?;
     if winner.files == record.files && !record.files.is_empty() {
         // The same attempt, published a second time by its caller: the files are in use.
         return Ok(Published::Won(winner));
@@ -152,25 +152,6 @@ async fn put_record(
     Ok(Published::Lost(winner))
 }
 
-fn parse(path: &str, bytes: &[u8]) -> Result<CommitRecord, StoreError> {
-    let corrupt = |error: serde_json::Error| StoreError::Corrupt {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    };
-    // The version first: what another version wrote may not parse as ours.
-    let value: serde_json::Value = serde_json::from_slice(bytes).map_err(corrupt)?;
-    if let Some(found) = value.get("version").and_then(serde_json::Value::as_u64)
-        && found != u64::from(FORMAT_VERSION)
-    {
-        return Err(StoreError::Version {
-            path: path.to_owned(),
-            found: u32::try_from(found).unwrap_or(u32::MAX),
-            expected: FORMAT_VERSION,
-        });
-    }
-    serde_json::from_value(value).map_err(corrupt)
-}
-
 /// The commit record of a task, or `None` where it is not done.
 pub async fn read_commit(
     store: &Store,
@@ -185,7 +166,7 @@ pub async fn read_commit(
 /// The commit record at `path`, or `None` where there is none.
 pub async fn read_record(store: &Store, path: &str) -> Result<Option<CommitRecord>, StoreError> {
     match store.get_opt(path).await? {
-        Some(bytes) => Ok(Some(parse(path, &bytes)?)),
+        Some(bytes) => Ok(Some(parse_versioned(path, &bytes)?)),
         None => Ok(None),
     }
 }
@@ -220,6 +201,12 @@ pub async fn list_committed(
     Ok(entries)
 }
 
+/// The record at `path` among `entries`, which are sorted by path.
+pub fn find<'a>(entries: &'a [Entry], path: &str) -> Option<&'a Entry> {
+    let at = entries.binary_search_by(|entry| entry.path.as_str().cmp(path)).ok()?;
+    Some(&entries[at])
+}
+
 /// The commit records at `paths`, but for those that are not there.
 pub async fn read_records(
     store: &Store,
@@ -243,7 +230,7 @@ pub async fn list_commits(
     let mut records: Vec<CommitRecord> = stream::iter(entries)
         .map(|entry| async move {
             let bytes = store.get(&entry.path).await?;
-            parse(&entry.path, &bytes)
+            parse_versioned(&entry.path, &bytes)
         })
         .buffered(READS_AT_A_TIME)
         .try_collect()

@@ -10,7 +10,7 @@
 //!   index/<stage>/<inputs>/<group>.json       the records of a complete group, once more
 //!   data/<stage>/<task id>/<attempt>/<file>   what an attempt wrote; valid if a commit names it
 //!   failures/<stage>/<task id>.json           why a task will not be tried again
-//!   losses/<stage>/<task id>/<redeliveries>.json   a delivery of a task that was lost before
+//!   losses/<stage>/<task id>/<delivery>.json  a delivery of a task that was lost before
 //! ```
 
 use outshine_schemas::digest::Digest;
@@ -90,9 +90,21 @@ impl Layout {
         format!("{}/index", self.root)
     }
 
+    /// The folder of a stage's indexes of commit records.
+    pub fn stage_indexes(&self, stage: Stage) -> String {
+        format!("{}/{stage}", self.indexes())
+    }
+
     /// The folder of the indexes of a stage that is made from `inputs`.
     pub fn indexes_of(&self, stage: Stage, inputs: &Digest) -> String {
-        format!("{}/{stage}/{}", self.indexes(), inputs.short())
+        format!("{}/{}", self.stage_indexes(stage), inputs.short())
+    }
+
+    /// The group of a stage whose index lies at `path`, if one does.
+    pub fn index_of(&self, stage: Stage, path: &str) -> Option<u64> {
+        let rest = path.strip_prefix(&self.stage_indexes(stage))?.strip_prefix('/')?;
+        let (_inputs, name) = rest.split_once('/')?;
+        name.strip_suffix(".json")?.parse().ok()
     }
 
     /// The index of the commit records of a group.
@@ -130,10 +142,10 @@ impl Layout {
         format!("{}/{task}", self.stage_losses(stage))
     }
 
-    /// The record of a lost task's delivery, by how often its message came back
-    /// before.
-    pub fn loss(&self, stage: Stage, task: &TaskId, redeliveries: u32) -> String {
-        format!("{}/{redeliveries}.json", self.losses(stage, task))
+    /// The record of a lost task's delivery. `delivery` must be a name that no other
+    /// delivery ever has: a task may have several messages, each of which comes back.
+    pub fn loss(&self, stage: Stage, task: &TaskId, delivery: &str) -> String {
+        format!("{}/{delivery}.json", self.losses(stage, task))
     }
 
     /// The failure record of a task.
@@ -169,7 +181,12 @@ mod tests {
         assert!(layout.commit(Stage::Fit, later, &task).contains("/fit/000001/"));
         let index = format!("{root}/index/fit/ba7816bf8f01cfea/000001.json");
         assert_eq!(layout.index(Stage::Fit, &digest, 1), index);
+        assert_eq!(layout.index_of(Stage::Fit, &index), Some(1));
+        assert_eq!(layout.index_of(Stage::Reduce, &index), None);
+        assert_eq!(layout.index_of(Stage::Fit, &commit), None);
         assert_eq!(layout.failure(Stage::Fit, &task), format!("{root}/failures/fit/{task}.json"));
+        let loss = format!("{root}/losses/fit/{task}/d1.json");
+        assert_eq!(layout.loss(Stage::Fit, &task, "d1"), loss);
         assert_eq!(
             layout.attempt_file(Stage::Fit, &task, "a1", "samples.parquet"),
             format!("{root}/data/fit/{task}/a1/samples.parquet")

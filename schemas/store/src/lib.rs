@@ -31,6 +31,7 @@ use object_store::path::Path;
 use object_store::{
     GetResult, GetResultPayload, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
 };
+use outshine_schemas::FORMAT_VERSION;
 use outshine_schemas::digest::{Digest, Hasher};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -282,4 +283,24 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Result<Bytes, StoreError> {
         .map_err(|error| StoreError::Encode { reason: error.to_string() })?;
     text.push(b'\n');
     Ok(Bytes::from(text))
+}
+
+/// What is stored at `path` as JSON of [`FORMAT_VERSION`].
+pub fn parse_versioned<T: DeserializeOwned>(path: &str, bytes: &[u8]) -> Result<T, StoreError> {
+    let corrupt = |error: serde_json::Error| StoreError::Corrupt {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    };
+    // The version first: what another version wrote may not parse as ours.
+    let value: serde_json::Value = serde_json::from_slice(bytes).map_err(corrupt)?;
+    if let Some(found) = value.get("version").and_then(serde_json::Value::as_u64)
+        && found != u64::from(FORMAT_VERSION)
+    {
+        return Err(StoreError::Version {
+            path: path.to_owned(),
+            found: u32::try_from(found).unwrap_or(u32::MAX),
+            expected: FORMAT_VERSION,
+        });
+    }
+    serde_json::from_value(value).map_err(corrupt)
 }

@@ -7,7 +7,7 @@ use super::process::Life;
 use super::world::{Peer, World};
 use crate::locked;
 use bytes::Bytes;
-use outshine_broker::{BrokerError, DELIVERY_LIMIT, Settlement, Verdict};
+use outshine_broker::{BrokerError, DELIVERY_LIMIT, Load, Settlement, Verdict};
 use outshine_schemas::codec;
 use outshine_schemas::digest::Digest;
 use outshine_schemas::task::Task;
@@ -167,15 +167,17 @@ impl Broker {
         Ok(())
     }
 
-    /// Messages that wait.
-    pub fn depth(&self, queue: &str) -> Result<u64, BrokerError> {
+    /// What a queue has.
+    pub fn load(&self, queue: &str) -> Result<Load, BrokerError> {
         let core = locked(&self.core);
-        let depth = core.queues.get(queue).map(|q| q.len() as u64);
-        match self.world.sabotage {
-            Some(Sabotage::NoWindow) => depth.map(|_| 0),
-            _ => depth,
-        }
-        .ok_or_else(|| unknown(queue))
+        let ready = core.queues.get(queue).ok_or_else(|| unknown(queue))?;
+        let waiting = match self.world.sabotage {
+            Some(Sabotage::NoWindow) => 0,
+            _ => ready.len() as u64,
+        };
+        let takes = |s: &&Subscription| s.queue == queue && !s.closed;
+        let consumers = core.subscriptions.values().filter(takes).count() as u64;
+        Ok(Load { waiting, consumers })
     }
 
     /// Starts a subscription.

@@ -358,6 +358,7 @@ impl Machines {
         class: Class,
         slots: usize,
     ) -> bool {
+        let world = self.world.clone();
         let settings = Settings {
             name: wire.life.name.clone(),
             slots,
@@ -368,6 +369,7 @@ impl Machines {
             board: Board::default(),
             consumers: Consumers::default(),
             kernel: Arc::new(SimKernel(wire.clone())),
+            new_id: Arc::new(move || world.random(|r| format!("{:016x}", r.next()))),
         };
         let stop = wire.life.stop.subscribe();
         match runtime::run(queue, store, settings, stop).await {

@@ -8,7 +8,8 @@ use super::world::Peer;
 use async_trait::async_trait;
 use bytes::Bytes;
 use outshine_broker::{
-    BrokerError, Consumer, DeadLetter, Delivery, Priority, Settle, Settlement, TaskQueue, Verdict,
+    BrokerError, Consumer, DeadLetter, Delivery, Load, Priority, Settle, Settlement, TaskQueue,
+    Verdict,
 };
 use std::sync::Arc;
 
@@ -99,21 +100,17 @@ impl TaskQueue for SimQueue {
         Ok(())
     }
 
-    async fn depth(&self, queue: &str) -> Result<u64, BrokerError> {
-        self.pass("depth", || self.broker.depth(queue)).await
-    }
-
-    async fn consumers(&self, queue: &str) -> Result<u64, BrokerError> {
-        Err(BrokerError::Closed { queue: queue.to_owned(), reason: "not simulated".to_owned() })
+    async fn load(&self, queue: &str) -> Result<Load, BrokerError> {
+        self.pass("depth", || self.broker.load(queue)).await
     }
 
     async fn dead_letter_depth(&self, queue: &str) -> Result<u64, BrokerError> {
         // A dead letter breaks an invariant: there is never one to count.
-        self.pass("dead letters", || self.broker.depth(queue).map(|_| 0)).await
+        self.pass("dead letters", || self.broker.load(queue).map(|_| 0)).await
     }
 
     async fn dead_letters(&self, queue: &str, _: usize) -> Result<Vec<DeadLetter>, BrokerError> {
-        self.pass("dead letters", || self.broker.depth(queue).map(|_| Vec::new())).await
+        self.pass("dead letters", || self.broker.load(queue).map(|_| Vec::new())).await
     }
 
     async fn consume(&self, queue: &str) -> Result<Box<dyn Consumer>, BrokerError> {

@@ -86,7 +86,6 @@ struct Core {
     recovery: Duration,
     trace: Trace,
     violation: Option<String>,
-    attempts: BTreeMap<String, usize>,
 }
 
 #[derive(Debug)]
@@ -116,7 +115,6 @@ impl World {
             jumped: Duration::ZERO,
             trace,
             violation: None,
-            attempts: BTreeMap::new(),
         };
         Self {
             sabotage,
@@ -309,20 +307,16 @@ impl World {
         (trace.hash, trace.steps, trace.lines.take().unwrap_or_default())
     }
 
-    /// A path as the trace has it: without the campaign, and with a number for
-    /// the random name of an attempt, in order of appearance.
+    /// A path as the trace has it: without the campaign, and with the starts of ids.
     pub fn short(&self, path: &str) -> String {
         let start = |id: &str| id.get(..8).unwrap_or(id).to_owned();
         let parts: Vec<&str> = path.split('/').skip(2).collect();
         match parts.as_slice() {
             ["data", stage, task, attempt, file] => {
-                let attempts = &mut locked(&self.core).attempts;
-                let next = attempts.len();
-                let number = *attempts.entry((*attempt).to_owned()).or_insert(next);
-                format!("data/{stage}/{}/{number}/{file}", start(task))
+                format!("data/{stage}/{}/{}/{file}", start(task), start(attempt))
             }
             ["losses", stage, task, delivery] => {
-                format!("losses/{stage}/{}/{delivery}", start(task))
+                format!("losses/{stage}/{}/{}", start(task), start(delivery))
             }
             ["commits", stage, group, task] => format!("commits/{stage}/{group}/{}", start(task)),
             [folder, stage, task] => format!("{folder}/{stage}/{}", start(task)),

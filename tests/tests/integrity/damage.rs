@@ -1,9 +1,11 @@
 //! Each kind of damage is found and named, and nothing else is.
 
 use super::{Copy, STAGES, campaign_file, finished, task_of};
+use anyhow::Context;
 use outshine_coordinator::prepare::prepare;
 use outshine_coordinator::verify::{Kind, verify};
-use outshine_schemas::outcome::{CommitRecord, Facts};
+use outshine_schemas::ids::TaskId;
+use outshine_schemas::outcome::{CommitIndex, CommitRecord, Facts};
 use outshine_schemas::task::{Shard, Stage, Task};
 use outshine_store::commit::{Draft, NewFile, publish_attempt};
 use outshine_store::layout::Layout;
@@ -88,6 +90,55 @@ async fn a_flipped_bit_anywhere_in_a_record_is_found_or_changes_nothing_that_is_
         found += 1;
     }
     assert!(found > 100, "only {found} flips told");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flipped_bit_anywhere_in_an_index_is_found() -> anyhow::Result<()> {
+    let copy = Copy::new().await?;
+    let path = copy.first("index/reduce", "")?;
+    let bytes = std::fs::read(copy.at(&path))?;
+    let read = |bytes: &[u8]| serde_json::from_slice::<CommitIndex>(bytes).ok();
+    let original = read(&bytes);
+    let head = bytes.iter().position(|&byte| byte == b'[').context("its records")?;
+    let mut found = 0;
+    for at in (0..head).chain((head..bytes.len()).step_by(7)) {
+        let mut broken = bytes.clone();
+        broken[at] ^= 1 << (at % 7);
+        if read(&broken) == original {
+            continue;
+        }
+        std::fs::write(copy.at(&path), &broken)?;
+        let text = String::from_utf8_lossy(&broken);
+        assert_eq!(copy.damage().await?, [(Kind::Damaged, path.clone())], "byte {at}: {text}");
+        found += 1;
+    }
+    assert!(found > 100, "only {found} flips told");
+    Ok(())
+}
+
+/// An index may be older than the loss of a record that it has: this is told of the
+/// record. But it has none that no plan has and the store neither.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_of_records_that_nobody_knows_is_found() -> anyhow::Result<()> {
+    let copy = Copy::new().await?;
+    let path = copy.first("index/reduce", "")?;
+    let mut index: CommitIndex = serde_json::from_slice(&std::fs::read(copy.at(&path))?)?;
+    let lost = &index.commits[0];
+    let record = copy.layout.commit(Stage::Reduce, lost.shard, &lost.task);
+    copy.remove(&record)?;
+    assert_eq!(copy.damage().await?, [(Kind::Missing, record)]);
+
+    // Whole in itself, and of another campaign's cut.
+    let copy = Copy::new().await?;
+    let strange = &mut index.commits[0];
+    strange.shard = Shard { start: 0, end: 1_000_000 };
+    let campaign = copy.campaign.digest();
+    strange.task = TaskId::derive(&campaign, Stage::Reduce, strange.shard, &strange.inputs);
+    strange.files.clear();
+    strange.data_digest = CommitRecord::digest_of(&[], &strange.facts);
+    copy.store.put_json(&path, &index).await?;
+    assert_eq!(copy.damage().await?, [(Kind::Damaged, path)]);
     Ok(())
 }
 

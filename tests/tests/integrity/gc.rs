@@ -4,6 +4,7 @@ use super::damage::publish_stray;
 use super::{Copy, campaign_file, finished, task_of};
 use outshine_coordinator::gc::{find, remove};
 use outshine_coordinator::verify::{Kind, verify};
+use outshine_schemas::digest::Digest;
 use outshine_schemas::task::Stage;
 use outshine_tests::campaigns::{differences, products, run_here, run_until, tiny};
 use outshine_tests::processes::{files, outshine_ok};
@@ -29,6 +30,8 @@ async fn orphans_go_and_everything_else_stays() -> anyhow::Result<()> {
         format!("{root}/data/fit/{task}/dead-attempt/samples.parquet"),
         format!("{root}/data/fit/{}/dead-attempt/samples.parquet", "0".repeat(32)),
         format!("{root}/failures/fit/{task}.json"),
+        // Those of the plan are among the objects that stay.
+        copy.layout.index(Stage::Reduce, &Digest::of(b"another plan"), 0),
     ];
     for path in &orphans {
         copy.store.put(path, "rubbish".into()).await?;
@@ -44,7 +47,7 @@ async fn orphans_go_and_everything_else_stays() -> anyhow::Result<()> {
     for path in &orphans {
         assert!(said.contains(&format!("would remove {path} (7 bytes)")), "{said}");
     }
-    assert!(said.contains("would remove 3 objects, 21 bytes"), "{said}");
+    assert!(said.contains("would remove 4 objects, 28 bytes"), "{said}");
     assert_eq!(copy.objects()?, with_orphans);
 
     // By default, what is younger than a day stays.
@@ -52,13 +55,13 @@ async fn orphans_go_and_everything_else_stays() -> anyhow::Result<()> {
     old.set_modified(SystemTime::now() - 2 * DAY)?;
     let said = gc(&[])?;
     assert!(said.contains("removed 1 objects, 7 bytes"), "{said}");
-    assert!(said.contains("2 objects are kept until they are older"), "{said}");
+    assert!(said.contains("3 objects are kept until they are older"), "{said}");
     let mut expected = with_orphans;
     expected.remove(&orphans[0]);
     assert_eq!(copy.objects()?, expected);
 
     let said = gc(&["--older-than", "0s"])?;
-    assert!(said.contains("removed 2 objects, 14 bytes"), "{said}");
+    assert!(said.contains("removed 3 objects, 21 bytes"), "{said}");
     assert_eq!(copy.objects()?, before);
 
     assert_eq!(copy.damage().await?, []);
@@ -88,13 +91,14 @@ async fn files_of_tasks_that_may_still_be_committed_stay_at_any_age() -> anyhow:
     // Nobody has planned to fit, so nobody can say what is planned.
     let unknown = layout.attempt_file(Stage::Fit, &committed[0].task, "a", "samples.parquet");
     store.put(&unknown, "rubbish".into()).await?;
+    store.put(&layout.index(Stage::Fit, &Digest::of(b""), 0), "rubbish".into()).await?;
     // Not where attempts write: not ours.
     store.put(&format!("{}/notes.txt", layout.stage_data(Stage::Simulate)), "".into()).await?;
     let before = files(folder.path())?;
     let rubbish = find(&store, &campaign, ANY_AGE).await?;
     assert_eq!(rubbish.removable, []);
     let uncommitted = committed[0].files.len() + committed[1].files.len();
-    assert_eq!(rubbish.kept, uncommitted as u64 + 3);
+    assert_eq!(rubbish.kept, uncommitted as u64 + 4);
     remove(&store, &rubbish, &mut |_| {}).await?;
     assert_eq!(files(folder.path())?, before);
 

@@ -214,3 +214,51 @@ fn what_cannot_be_sampled_is_named() {
     let alpha = Prior { sfh: SfhFamily::Dirichlet, dirichlet_alpha: 2.0, ..narrow };
     assert!(error(&alpha, &ERR_NJY).contains("dirichlet_alpha"));
 }
+
+/// Where particles start does not matter: about the truth, or near the edges of the
+/// prior far from it, they end in the same posterior with the same evidence.
+#[test]
+fn guesses_cost_time_and_no_truth() {
+    let (at, prior) = (table(4.0), prior(SfhFamily::Tau));
+    let settings = Settings { particles: 600, ..Settings::default() };
+    let mut stream = Stream::new(63, Purpose::Calibration, 0, 0);
+    let dims = prior.cube_dims().unwrap();
+    let mut cube = vec![0.4; dims];
+    cube[0] = 0.6;
+    let truth = prior.from_cube(&cube, REDSHIFT);
+    let flux_njy = observe(&at, &truth, &mut stream);
+    let observed = Observation { flux_njy: &flux_njy, err_njy: &ERR_NJY };
+    let moments = |got: &exact::ExactPosterior| {
+        let n = got.parameters.len() as f64;
+        let columns: [fn(&Parameters) -> f64; 2] = [|p| p.log_mass_formed, |p| p.a_v];
+        columns.map(|of| {
+            let mean = got.parameters.iter().map(of).sum::<f64>() / n;
+            let square = got.parameters.iter().map(|p| (of(p) - mean).powi(2)).sum::<f64>() / n;
+            (mean, square.sqrt())
+        })
+    };
+    let from_prior = exact::sample(&at, &prior, observed, &settings, &mut stream).unwrap();
+    let expected = moments(&from_prior);
+    for (name, middle, scatter) in [("the truth", 0.4, 0.1), ("the edges", 0.85, 0.05)] {
+        let mut guess = || {
+            let mut cube: Vec<f64> =
+                (0..dims).map(|_| (middle + scatter * stream.normal()).clamp(0.01, 0.99)).collect();
+            cube[0] = 0.6;
+            prior.from_cube(&cube, REDSHIFT)
+        };
+        let guesses: Vec<Parameters> = (0..64).map(|_| guess()).collect();
+        let got =
+            exact::sample_near(&at, &prior, observed, &guesses, &settings, &mut stream).unwrap();
+        let evidence = got.run.log_evidence - from_prior.run.log_evidence;
+        // Of 600 particles over some ten temperatures: a few tenths each.
+        println!("{name}: evidence {evidence:+.2}, {:?} against {expected:?}", moments(&got));
+        assert!(evidence.abs() < 1.0, "{name}: {evidence}");
+        for ((mean, sigma), (other, width)) in moments(&got).into_iter().zip(expected) {
+            // Means of 600 correlated draws: a tenth of a width each.
+            assert!((mean - other).abs() < 0.4 * width, "{name}: {mean}, {other} +- {width}");
+            assert!((sigma / width).ln().abs() < 0.3, "{name}: {sigma}, {width}");
+        }
+    }
+    let nothing = exact::sample_near(&at, &prior, observed, &[], &settings, &mut stream);
+    assert!(nothing.unwrap_err().to_string().contains("guesses"));
+}

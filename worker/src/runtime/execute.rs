@@ -90,9 +90,20 @@ impl Room {
 #[derive(Clone, Default)]
 pub struct Loaded(Arc<Mutex<Option<Arc<ResolvedCampaign>>>>);
 
+/// Makes names that nothing else ever has: of deliveries and attempts.
+pub type NewId = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// Names by chance.
+#[must_use]
+pub fn random_ids() -> NewId {
+    Arc::new(|| uuid::Uuid::new_v4().to_string())
+}
+
 /// Which try of a task it is.
 #[derive(Clone, Copy, Debug)]
-pub struct Attempt {
+pub struct Attempt<'a> {
+    /// Its delivery: the same for all tries of one.
+    pub delivery: &'a str,
     /// How often its message came back before.
     pub redeliveries: u32,
     /// Its number, from 1, as far as the worker knows.
@@ -101,7 +112,7 @@ pub struct Attempt {
     pub last: bool,
 }
 
-impl Attempt {
+impl Attempt<'_> {
     /// Whether the task may have killed its workers.
     fn is_suspect(self) -> bool {
         self.redeliveries >= SUSPECT
@@ -114,6 +125,8 @@ pub struct Executor {
     pub store: Store,
     /// Its name in commit records.
     pub worker: String,
+    /// Names its attempts.
+    pub new_id: NewId,
     /// Threads that a task may use.
     pub threads: usize,
     /// Where running tasks tell how far they are.
@@ -130,12 +143,12 @@ pub struct Executor {
 
 impl Executor {
     /// Does what `payload` asks.
-    pub async fn execute(&mut self, payload: &[u8], what: Attempt) -> Verdict {
+    pub async fn execute(&mut self, payload: &[u8], what: Attempt<'_>) -> Verdict {
         let task = match codec::decode(payload) {
             Ok(task) => task,
             Err(error) => return counted("unknown", Verdict::Unreadable(error)),
         };
-        let attempt = uuid::Uuid::new_v4().to_string();
+        let attempt = (self.new_id)();
         name_in_logs(&task, &attempt);
         let _room = Room::enter(&self.room, what.is_suspect()).await;
         // Another slot may be at it: this message, a second one, waits for the
@@ -155,7 +168,7 @@ impl Executor {
         &mut self,
         task: &Task,
         attempt: &str,
-        what: Attempt,
+        what: Attempt<'_>,
     ) -> Result<(), StageError> {
         let path = Layout::new(&task.campaign).commit(task.stage, task.shard, &task.id);
         if self.store.exists(&path).await? {
@@ -165,7 +178,7 @@ impl Executor {
         let campaign = self.load(task).await?;
         if what.is_suspect() {
             let limit = campaign.campaign.execution.max_losses;
-            self.note_loss(task, what.redeliveries, limit).await?;
+            self.note_loss(task, what.delivery, limit).await?;
         }
         let started = Instant::now();
         tracing::info!(shard = %task.shard, "start");
@@ -205,14 +218,9 @@ impl Executor {
     /// Writes down that a task which was lost before is tried once more; gives
     /// it up where that was written for `limit` deliveries before. A delivery is
     /// one loss at most, however often it is tried.
-    async fn note_loss(
-        &self,
-        task: &Task,
-        redeliveries: u32,
-        limit: u32,
-    ) -> Result<(), StageError> {
+    async fn note_loss(&self, task: &Task, delivery: &str, limit: u32) -> Result<(), StageError> {
         let layout = Layout::new(&task.campaign);
-        let own = layout.loss(task.stage, &task.id, redeliveries);
+        let own = layout.loss(task.stage, &task.id, delivery);
         let mut workers = Vec::new();
         for entry in self.store.list(&layout.losses(task.stage, &task.id)).await? {
             if entry.path == own {
@@ -282,7 +290,7 @@ impl Executor {
         self.store.exists(&path).await.is_ok()
     }
 
-    async fn judge(&self, task: &Task, error: &StageError, what: Attempt) -> Verdict {
+    async fn judge(&self, task: &Task, error: &StageError, what: Attempt<'_>) -> Verdict {
         let mut report = error.report();
         let layout = Layout::new(&task.campaign);
         match error.class() {

@@ -7,6 +7,7 @@ mod plans;
 mod slot;
 mod wellbeing;
 
+pub use execute::{NewId, random_ids};
 pub use kernel::{Assignment, Kernel};
 pub use plans::Plans;
 pub use slot::{HANG, Settings, WorkerError, run};

@@ -2,7 +2,7 @@
 
 use crate::stages::StageError;
 use outshine_schemas::outcome::StagePlan;
-use outshine_store::Store;
+use outshine_store::{Store, parse_versioned};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Mutex;
@@ -29,9 +29,7 @@ impl Plans {
             return Ok(plan.clone());
         }
         let bytes = store.get(path).await?;
-        let plan: StagePlan = serde_json::from_slice(&bytes)
-            .map_err(|e| StageError::Permanent(format!("{path}: not a plan: {e}")))?;
-        let plan = Arc::new(plan);
+        let plan = Arc::new(parse_versioned::<StagePlan>(path, &bytes)?);
         if kept.len() == MOST {
             kept.clear();
         }
@@ -65,6 +63,9 @@ mod tests {
             shards: vec![Shard { start: 0, end }],
         };
         plans.get(&store, "0").await.unwrap_err();
+        store.put("0", "{\"version\": 99}".into()).await.unwrap();
+        let error = plans.get(&store, "0").await.unwrap_err().report();
+        assert!(error.contains("format version 99"), "{error}");
         for end in 1..=2 {
             store.put_json("0", &plan(end)).await.unwrap();
             assert_eq!(*plans.get(&store, "0").await.unwrap(), plan(1));

@@ -3,7 +3,7 @@
 
 use super::Consumers;
 use super::board::Board;
-use super::execute::{Attempt, Executor, Loaded, Verdict};
+use super::execute::{Attempt, Executor, Loaded, NewId, Verdict};
 use super::kernel::Kernel;
 use super::plans::Plans;
 use outshine_broker::{BrokerError, Consumer, Delivery, Settlement, TaskQueue};
@@ -39,6 +39,8 @@ pub struct Settings {
     pub consumers: Consumers,
     /// What does the tasks.
     pub kernel: Arc<dyn Kernel>,
+    /// Names deliveries and attempts.
+    pub new_id: NewId,
 }
 
 /// [`Settings::hang`] where nobody says otherwise: far below the half hour after
@@ -100,6 +102,7 @@ pub async fn run(
         let executor = Executor {
             store: store.clone(),
             worker: format!("{}/{i}", settings.name),
+            new_id: settings.new_id.clone(),
             threads: settings.threads,
             board: settings.board.clone(),
             kernel: settings.kernel.clone(),
@@ -195,6 +198,7 @@ async fn handle(
 ) -> Result<(), WorkerError> {
     let until = tokio::time::Instant::now() + patience;
     let redeliveries = delivery.redeliveries;
+    let id = (executor.new_id)();
     let mut wait = Wait { until, pause: FIRST_PAUSE, blamed: 0 };
     let mut waiting = Some(delivery);
     let mut number = redeliveries;
@@ -209,7 +213,7 @@ async fn handle(
             attempt = number,
             attempt_id = Empty
         );
-        let attempt = Attempt { redeliveries, number, last: wait.blamed == BLAMES };
+        let attempt = Attempt { delivery: &id, redeliveries, number, last: wait.blamed == BLAMES };
         let tried = settle(executor, delivery, attempt, &mut wait, stop);
         waiting = tried.instrument(span).await?;
     }
@@ -230,7 +234,7 @@ struct Wait {
 async fn settle(
     executor: &mut Executor,
     delivery: Delivery,
-    attempt: Attempt,
+    attempt: Attempt<'_>,
     wait: &mut Wait,
     stop: &mut watch::Receiver<bool>,
 ) -> Result<Option<Delivery>, WorkerError> {

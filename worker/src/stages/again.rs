@@ -11,6 +11,11 @@ use outshine_schemas::campaign::KeepDraws;
 use outshine_schemas::outcome::CommitRecord;
 use outshine_store::parquet;
 
+/// What tells the rows of pixels apart.
+const KEY: [&str; 3] = ["galaxy_id", "x", "y"];
+/// Ends of the names of an interval's columns.
+const ENDS: [&str; 3] = ["p16", "p50", "p84"];
+
 /// A place of the field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spot {
@@ -59,11 +64,11 @@ pub struct Inferred {
 pub async fn infer(job: &Job, commit: &CommitRecord, spot: Spot) -> Result<Inferred, StageError> {
     let is_it = move |galaxy: i64, x: i32, y: i32| Spot { galaxy_id: galaxy, x, y } == spot;
     let mut input = Input::load(job, |p| is_it(p.galaxy_id, p.x, p.y)).await?;
+    // The draws, or the summaries that those made again must have.
     let stored = match job.campaign.campaign.fit.keep {
-        KeepDraws::All => Some(stored(job, commit, spot).await?),
-        KeepDraws::Masses | KeepDraws::None => None,
+        KeepDraws::All => Ok(stored(job, commit, spot).await?),
+        KeepDraws::Masses | KeepDraws::None => Err(upstream::file(job, commit, SUMMARIES).await?),
     };
-    let summaries = upstream::file(job, commit, SUMMARIES).await?;
     let (job, made_by) = (job.clone(), commit.code_version.clone());
     compute(move || {
         let redshifts = input.redshifts(&job)?;
@@ -76,10 +81,10 @@ pub async fn infer(job: &Job, commit: &CommitRecord, spot: Spot) -> Result<Infer
             Some(all) => (0..n).map(|k| all[k * all.len() / n]).collect(),
             None => return Err(not_fitted()),
         };
-        let again = stored.is_none();
+        let again = stored.is_err();
         let draws = match stored {
-            Some(draws) => draws,
-            None => {
+            Ok(draws) => draws,
+            Err(summaries) => {
                 let mut tile = Tile::new(&job, &input.trained, &redshifts, &input.limits, false)?;
                 tile.draw(&mut [&mut *pixel])?;
                 check(&tile, summaries, spot, &made_by)?;
@@ -105,7 +110,8 @@ pub async fn infer(job: &Job, commit: &CommitRecord, spot: Spot) -> Result<Infer
 async fn stored(job: &Job, commit: &CommitRecord, spot: Spot) -> Result<Draws, StageError> {
     let names = job.science.reported;
     let bytes = upstream::file(job, commit, SAMPLES).await?;
-    let table = parquet::decode(SAMPLES, bytes, None)?;
+    let columns = [&KEY[..], names].concat();
+    let table = parquet::decode(SAMPLES, bytes, Some(&columns))?;
     let row = row(&table, spot)?;
     let mut values = Vec::new();
     for name in names {
@@ -130,11 +136,14 @@ fn check(
     spot: Spot,
     made_by: &str,
 ) -> Result<(), StageError> {
-    let table = parquet::decode(SUMMARIES, summaries, None)?;
+    let ends = tile.names().iter().flat_map(|name| ENDS.map(|end| format!("{name}_{end}")));
+    let ends: Vec<String> = ends.collect();
+    let columns: Vec<&str> = KEY.into_iter().chain(ends.iter().map(String::as_str)).collect();
+    let table = parquet::decode(SUMMARIES, summaries, Some(&columns))?;
     let row = row(&table, spot)?;
     for (name, intervals) in tile.names().iter().zip(&tile.intervals) {
         let own = &intervals[0];
-        for (end, value) in [("p16", own.p16), ("p50", own.p50), ("p84", own.p84)] {
+        for (end, value) in ENDS.into_iter().zip([own.p16, own.p50, own.p84]) {
             let column = table.float32(&format!("{name}_{end}"))?;
             let known = column.is_valid(row).then(|| column.value(row));
             if known != Some(value as f32) {

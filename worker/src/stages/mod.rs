@@ -12,6 +12,7 @@ mod field;
 mod fit;
 mod fit_summaries;
 mod judge;
+mod kept;
 mod model;
 pub(crate) mod parallel;
 mod progress;

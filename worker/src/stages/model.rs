@@ -27,18 +27,22 @@ pub fn read(description: &[u8], weights: &[u8]) -> Result<Model, StageError> {
 }
 
 /// The model of the finished training: read from the store once, however many
-/// tasks of the campaign a process does.
+/// tasks a process does, as long as it is that model.
 pub async fn load(job: &Job) -> Result<Arc<Trained>, StageError> {
-    Ok(job.science.trained.get_or_try_init(|| fetch(job)).await?.clone())
-}
-
-async fn fetch(job: &Job) -> Result<Arc<Trained>, StageError> {
+    let mut kept = job.science.trained.lock().await;
+    let inputs = &job.task.inputs;
+    if let Some(trained) = kept.by_inputs(inputs) {
+        return Ok(trained);
+    }
     let commit = upstream::span(job, None).await?;
+    if let Some(trained) = kept.by_commit(inputs, &commit) {
+        return Ok(trained);
+    }
     let description = upstream::file(job, &commit, DESCRIPTION).await?;
     let weights = upstream::file(job, &commit, WEIGHTS).await?;
     let model = read(&description, &weights)?;
     let digest = model_digest(&description, &weights);
-    Ok(Arc::new(Trained { sampler: Sampler::new(&model), digest }))
+    Ok(kept.keep(inputs, &commit, Trained { sampler: Sampler::new(&model), digest }))
 }
 
 /// The digest of a model, from its two files.

@@ -1,6 +1,7 @@
 //! A campaign's models, built from its sections.
 
 use super::StageError;
+use super::kept::Kept;
 use super::model::Trained;
 use super::redshifts::Distributions;
 use super::typical::Limits;
@@ -47,10 +48,10 @@ pub struct Science {
     pub target: Target,
     /// Distributions of redshift that the user gives, once they are read.
     pub(super) redshifts: OnceCell<Option<Arc<Distributions>>>,
-    /// The trained model, once it is read.
-    pub(super) trained: OnceCell<Arc<Trained>>,
-    /// What is typical of those that it was trained on, once it is read.
-    pub(super) limits: OnceCell<Arc<Limits>>,
+    /// The trained model that was read last.
+    pub(super) trained: Kept<Trained>,
+    /// What is typical of those that it was trained on, as read last.
+    pub(super) limits: Kept<Limits>,
     /// What results were made with: written into every product.
     pub provenance: BTreeMap<String, String>,
 }
@@ -153,8 +154,8 @@ impl Science {
             target: Target { coordinates, redshift: prior.redshift_range(), features },
             prior,
             redshifts: OnceCell::new(),
-            trained: OnceCell::new(),
-            limits: OnceCell::new(),
+            trained: Kept::default(),
+            limits: Kept::default(),
             provenance,
         })
     }

@@ -4,7 +4,7 @@ use super::StageError;
 use arrow::array::{ArrayRef, FixedSizeListArray, Float32Array, Float64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use bytes::Bytes;
-use outshine_schemas::tables::{TABLE_KEY, Title, UNITS_KEY};
+use outshine_schemas::tables::{TABLE_KEY, Title, UNITS_KEY, units_of};
 use outshine_store::parquet;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub fn encode_packed(
 ) -> Result<(Bytes, u64), StageError> {
     let schema = Arc::new(schema);
     let batch = RecordBatch::try_new(schema.clone(), columns)?;
-    let units = units(&schema)?;
+    let units = units_of(&schema);
     let metadata = metadata(kind, &units, about);
     let rows = batch.num_rows() as u64;
     Ok((parquet::encode_shared(&schema, &[batch], &metadata, row_groups)?, rows))
@@ -49,7 +49,7 @@ pub fn encode_batches(
     batches: &[RecordBatch],
     about: &BTreeMap<String, String>,
 ) -> Result<(Bytes, u64), StageError> {
-    let units = units(schema)?;
+    let units = units_of(schema);
     let metadata = metadata(kind, &units, about);
     let rows = batches.iter().map(|b| b.num_rows() as u64).sum();
     let bytes = parquet::encode(schema, batches, &metadata, ROW_GROUP)?;
@@ -76,17 +76,6 @@ pub fn votable(
         .map_err(|e| StageError::Permanent(e.to_string()))?;
     let pairs = pairs.map(|(key, value)| (key.to_owned(), value));
     Ok(about.iter().map(|(k, v)| (k.clone(), v.clone())).chain(pairs).collect())
-}
-
-/// Units of the columns, as JSON.
-fn units(schema: &Schema) -> Result<String, StageError> {
-    let units: BTreeMap<&str, &str> = schema
-        .fields()
-        .iter()
-        .filter_map(|f| Some((f.name().as_str(), f.metadata().get("unit")?.as_str())))
-        .collect();
-    serde_json::to_string(&units)
-        .map_err(|e| StageError::Permanent(format!("units are no JSON: {e}")))
 }
 
 fn metadata<'a>(

@@ -343,17 +343,24 @@ impl Limits {
     }
 
     /// Those of the campaign's calibration: read from the store once, however many
-    /// tasks of the campaign a process does.
+    /// tasks a process does, as long as it is that calibration.
     pub async fn load(job: &Job) -> Result<Arc<Self>, StageError> {
-        Ok(job.science.limits.get_or_try_init(|| Self::fetch(job)).await?.clone())
-    }
-
-    async fn fetch(job: &Job) -> Result<Arc<Self>, StageError> {
+        let mut kept = job.science.limits.lock().await;
+        let inputs = &job.task.inputs;
+        if let Some(limits) = kept.by_inputs(inputs) {
+            return Ok(limits);
+        }
         let commits = upstream::commits_over(job, Stage::Calibrate, None).await?;
-        let fact = commits.first().and_then(|c| c.facts.get(LIMITS)).cloned();
+        let commit = commits.first().ok_or_else(|| {
+            StageError::Permanent("the plan of stage calibrate has no task".to_owned())
+        })?;
+        if let Some(limits) = kept.by_commit(inputs, commit) {
+            return Ok(limits);
+        }
+        let fact = commit.facts.get(LIMITS).cloned();
         let limits = serde_json::from_value(fact.unwrap_or_default())
             .map_err(|e| StageError::Permanent(format!("calibrate's fact `{LIMITS}`: {e}")))?;
-        Ok(Arc::new(limits))
+        Ok(kept.keep(inputs, commit, limits))
     }
 
     /// The limits as a fact.

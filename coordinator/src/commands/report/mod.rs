@@ -72,6 +72,9 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
     let seen = Seen::find(&arguments.place).await?;
     // Before anything is computed: bad input of the other campaign.
     let other = other(&arguments, &seen).await?;
+    if let Some(field) = seen.graph().commits(Stage::Field).first() {
+        maps::wanted(maps::sources(&seen, field).await?, &arguments.galaxy)?;
+    }
     let campaign = seen.look.campaign();
     let science = seen.science()?;
     let model = maps::model(&seen).await?;

@@ -24,7 +24,7 @@ use lapin::options::{
 use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation};
 
-use crate::{BrokerError, Consumer, DeadLetter, PUBLISH_WINDOW, Priority, TaskQueue};
+use crate::{BrokerError, Consumer, DeadLetter, Load, PUBLISH_WINDOW, Priority, TaskQueue};
 use consumer::AmqpConsumer;
 use link::Link;
 
@@ -106,9 +106,8 @@ impl AmqpQueue {
         (unconfirmed, last_error)
     }
 
-    /// Messages ready in the queue `name`, which belongs to the task queue `queue`, and
-    /// its consumers.
-    async fn look(&self, queue: &str, name: String) -> Result<(u64, u64), BrokerError> {
+    /// What the queue `name` has, which belongs to the task queue `queue`.
+    async fn look(&self, queue: &str, name: String) -> Result<Load, BrokerError> {
         self.link
             .on_channel(queue, move |channel| {
                 let name = name.clone();
@@ -118,7 +117,8 @@ impl AmqpQueue {
                     let state = channel
                         .queue_declare(name.as_str().into(), options, FieldTable::default())
                         .await?;
-                    Ok((u64::from(state.message_count()), u64::from(state.consumer_count())))
+                    let waiting = u64::from(state.message_count());
+                    Ok(Load { waiting, consumers: u64::from(state.consumer_count()) })
                 }
                 .boxed()
             })
@@ -220,16 +220,12 @@ impl TaskQueue for AmqpQueue {
         Ok(())
     }
 
-    async fn depth(&self, queue: &str) -> Result<u64, BrokerError> {
-        Ok(self.look(queue, queue.to_owned()).await?.0)
-    }
-
-    async fn consumers(&self, queue: &str) -> Result<u64, BrokerError> {
-        Ok(self.look(queue, queue.to_owned()).await?.1)
+    async fn load(&self, queue: &str) -> Result<Load, BrokerError> {
+        self.look(queue, queue.to_owned()).await
     }
 
     async fn dead_letter_depth(&self, queue: &str) -> Result<u64, BrokerError> {
-        Ok(self.look(queue, topology::dead_letter_queue(queue)).await?.0)
+        Ok(self.look(queue, topology::dead_letter_queue(queue)).await?.waiting)
     }
 
     async fn dead_letters(&self, queue: &str, max: usize) -> Result<Vec<DeadLetter>, BrokerError> {

@@ -200,9 +200,11 @@ pub fn checked(own: &Model<'_>) -> Result<(Prediction, Figure), PixelError> {
 fn same_fluxes(own: &Model<'_>, other: &Model<'_>) -> Result<(), PixelError> {
     let bands = |model: &Model<'_>| model.science.target.features.bands().to_vec();
     let others = bands(other);
+    let mut shared = 0;
     for (band, flux) in bands(own).iter().zip(&own.pixel.flux_njy) {
         let Some(place) = others.iter().position(|b| b == band) else { continue };
         let theirs = other.pixel.flux_njy[place];
+        shared += 1;
         if (flux - theirs).abs() > 1e-5 * flux.abs() {
             let problem = format!(
                 "{}: {band} is {flux} nJy in campaign `{}` and {theirs} nJy in campaign `{}`: \
@@ -211,6 +213,14 @@ fn same_fluxes(own: &Model<'_>, other: &Model<'_>) -> Result<(), PixelError> {
             );
             return Err(StageError::Permanent(problem).into());
         }
+    }
+    if shared == 0 {
+        let problem = format!(
+            "campaigns `{}` and `{}` have no band in common: nothing tells whether they are of the \
+             same pixels",
+            own.name, other.name
+        );
+        return Err(StageError::Permanent(problem).into());
     }
     Ok(())
 }

@@ -1,17 +1,20 @@
 //! Campaigns in a real PostgreSQL: loaded whole or not at all, again without
 //! change, side by side.
 
+mod migration;
+mod readers;
+mod rights;
+
 use anyhow::{Context, ensure};
 use arrow::array::{
-    ArrayRef, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
-    UInt32Array,
+    ArrayRef, Date32Array, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch,
+    StringArray, UInt32Array, UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, Schema};
 use futures::{Stream, stream};
 use outshine_database::{Campaign, DatabaseError, Loaded, Survey, Target, load};
 use outshine_tests::servers::or_skip;
 use outshine_tests::servers::postgres::Postgres;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 type Rows = Vec<(i64, Option<f64>)>;
@@ -24,7 +27,9 @@ fn campaign(name: &str, survey: &str) -> Campaign {
         digest: "0123".to_owned(),
         model: Some("abcd".to_owned()),
         definition: serde_json::json!({"name": name}),
-        provenance: BTreeMap::from([("outshine.prior".to_owned(), "it's \"odd\"".to_owned())]),
+        provenance: [("outshine.prior", "it's \"odd\""), ("outshine.campaign", name)]
+            .map(|(key, text)| (key.to_owned(), text.to_owned()))
+            .into(),
     }
 }
 
@@ -122,6 +127,12 @@ async fn campaigns_live_side_by_side() -> anyhow::Result<()> {
     let told = "select c.survey, m.provenance ->> 'outshine.prior', c.galaxies, c.pixels
          from outshine.campaign c join outshine.model m using (model) order by key limit 1";
     assert_eq!(ask(told)?, "field's \"1\"; drop table|it's \"odd\"|3|3");
+    // What is said of a model is of no campaign.
+    let told = "select key from outshine.model, jsonb_object_keys(provenance) key";
+    assert_eq!(ask(told)?, "outshine.prior");
+    let told = "select string_agg(provenance ->> 'outshine.campaign', ' ' order by key)
+         from outshine.campaign";
+    assert_eq!(ask(told)?, "first newer other");
 
     // A campaign that has changed: one galaxy less, another mass.
     let loaded = put(&target, &first, &vec![(1, Some(9.6)), (2, None)], parts()).await?;
@@ -131,6 +142,13 @@ async fn campaigns_live_side_by_side() -> anyhow::Result<()> {
              on c.key = campaign_key where campaign = 'first-0123'")?,
         "2"
     );
+    // And one that has no pixels any more.
+    let loaded = put(&target, &first, &vec![(1, Some(9.6)), (2, None)], vec![]).await?;
+    assert_eq!((loaded.pixels, loaded.changed), (0, 3));
+    let left = "select c.campaign, c.pixels, count(*) from outshine.pixel
+         join outshine.campaign c on c.key = campaign_key group by 1, 2";
+    assert_eq!(ask(left)?, "newer-0123|1|1");
+    assert_eq!(put(&target, &first, &vec![(1, Some(9.6)), (2, None)], vec![]).await?.changed, 0);
     Ok(())
 }
 
@@ -216,7 +234,41 @@ async fn what_cannot_be_loaded_is_named_and_changes_nothing() -> anyhow::Result<
         load(&target, &it, (&typed.schema(), std::slice::from_ref(&typed)), all(vec![])).await;
     let error = error.unwrap_err().to_string();
     assert!(error.contains("`mass`") && error.contains("double precision"), "{error}");
+    // A number, and a type, that no column there can hold.
+    let ids = || Arc::new(Int64Array::from(vec![1])) as ArrayRef;
+    let large: ArrayRef = Arc::new(UInt64Array::from(vec![u64::MAX]));
+    let large = batch(vec![("galaxy_id", DataType::Int64, ids()), ("n", DataType::UInt64, large)]);
+    let times: ArrayRef = Arc::new(Date32Array::from(vec![1]));
+    let times =
+        batch(vec![("galaxy_id", DataType::Int64, ids()), ("day", DataType::Date32, times)]);
+    for (rows, says) in [(large, "column \"n\": "), (times, "`day` of outshine.galaxy cannot be")] {
+        let galaxies = (rows.schema_ref(), std::slice::from_ref(&rows));
+        let error = load(&target, &it, galaxies, all(vec![])).await.unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
     assert_eq!(state()?, before);
+
+    // Refused, and lost, at the very end.
+    for (does, says) in [
+        ("raise exception 'no more'", ["committing: no more", "as it was before"]),
+        ("perform pg_terminate_backend(pg_backend_pid())", ["away while committing", "not known"]),
+    ] {
+        server.query(
+            "bad",
+            &format!(
+                "create or replace function last() returns trigger language plpgsql
+                     as $$ begin {does}; return null; end $$;
+                 drop trigger if exists last on outshine.campaign;
+                 create constraint trigger last after update on outshine.campaign
+                     initially deferred for each row execute function last()"
+            ),
+        )?;
+        let error = put(&target, &it, &good, vec![]).await.unwrap_err().to_string();
+        assert!(says.iter().all(|said| error.contains(said)), "{error}");
+        assert!(error.contains("loading again is safe"), "{error}");
+        assert_eq!(state()?, before);
+    }
+    server.query("bad", "drop trigger last on outshine.campaign")?;
 
     server.query("bad", "insert into outshine.version values (99)")?;
     let error = put(&target, &it, &good, vec![]).await.unwrap_err().to_string();
