@@ -171,6 +171,34 @@ impl Axes {
         self.parts(points).iter().try_for_each(|part| stroke(root, part, pen))
     }
 
+    /// The part of a polygon that lies in the area (Sutherland & Hodgman 1974).
+    fn within(&self, mut corners: Vec<Point>) -> Vec<Point> {
+        let edge = f64::from;
+        let Area { left, top, .. } = self.area;
+        let (right, bottom) = (self.area.right(), self.area.bottom());
+        // How far a point lies inside of each edge.
+        let depths: [&dyn Fn(Point) -> f64; 4] =
+            [&|p| p.0 - edge(left), &|p| edge(right) - p.0, &|p| p.1 - edge(top), &|p| {
+                edge(bottom) - p.1
+            }];
+        for depth in depths {
+            let before = corners.iter().cycle().skip(corners.len().saturating_sub(1));
+            let mut kept = Vec::with_capacity(corners.len() + 4);
+            for (&a, &b) in before.zip(&corners) {
+                let (from, to) = (depth(a), depth(b));
+                if (from < 0.0) != (to < 0.0) {
+                    let part = from / (from - to);
+                    kept.push((a.0 + part * (b.0 - a.0), a.1 + part * (b.1 - a.1)));
+                }
+                if to >= 0.0 {
+                    kept.push(b);
+                }
+            }
+            corners = kept;
+        }
+        corners
+    }
+
     /// Fills what `edge` goes around, up to the edges of the area.
     pub fn fill(
         &self,
@@ -179,8 +207,10 @@ impl Axes {
         colour: RGBColor,
         alpha: f64,
     ) -> Result<(), FigureError> {
-        let edge = edge.into_iter().filter_map(|point| self.held(point));
-        let corners: Vec<(i32, i32)> = edge.map(rounded).collect();
+        // What has no place on a logarithmic scale lies below its start.
+        let corners = edge.into_iter().filter_map(|p| self.at(p).or_else(|| self.held(p)));
+        let corners = self.within(corners.collect()).into_iter().map(rounded);
+        let corners: Vec<(i32, i32)> = corners.collect();
         if corners.len() < 3 { Ok(()) } else { fill(root, &corners, colour, alpha) }
     }
 
@@ -374,6 +404,20 @@ mod tests {
         let unknown = [(0.0, 0.5), (0.2, 0.5), (0.4, f64::NAN), (0.6, 0.5), (0.8, 0.5)];
         let lengths: Vec<usize> = axes(100, 100).parts(unknown).iter().map(Vec::len).collect();
         assert_eq!(lengths, [2, 2]);
+    }
+
+    /// A triangle whose tip is cut off, one that lies outside, and one around it all.
+    #[test]
+    fn areas_end_at_the_edges() {
+        let axes = axes(100, 100);
+        let cut = axes.within(vec![(0.0, 50.0), (50.0, -50.0), (100.0, 50.0)]);
+        assert_eq!(cut, [(0.0, 50.0), (25.0, 0.0), (75.0, 0.0), (100.0, 50.0)]);
+        assert!(axes.within(vec![(110.0, 0.0), (120.0, 50.0), (110.0, 90.0)]).is_empty());
+        let around = axes.within(vec![(-900.0, -100.0), (1000.0, -100.0), (50.0, 900.0)]);
+        for corner in [(0.0, 0.0), (100.0, 0.0), (100.0, 100.0), (0.0, 100.0)] {
+            assert!(around.contains(&corner), "{around:?}");
+        }
+        assert!(axes.within(Vec::new()).is_empty());
     }
 
     #[test]
