@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex};
 const DENSITY_TESTS: usize = 20_000;
 /// Simulations whose redshift is fitted, where their mean S/N is above [`REDSHIFT_SNR`].
 const REDSHIFT_TESTS: usize = 60_000;
-const REDSHIFT_SNR: f64 = 5.0;
+pub(crate) const REDSHIFT_SNR: f64 = 5.0;
 /// Simulations looked through for those of scarce strata, at most, as a
 /// multiple of the plain sample.
 const SEARCH: u64 = 100;
@@ -38,7 +38,7 @@ const SEARCH: u64 = 100;
 /// counts for the second R^2 of the star-formation rate: none is at the floor.
 const FORMING: f64 = -12.0;
 /// That row: all objects, but R^2, bias and scatter of those above it.
-const FORMING_ROW: &str = "log_sfr_100_forming";
+pub(crate) const FORMING_ROW: &str = "log_sfr_100_forming";
 
 /// The calibration.
 pub const CALIBRATION: &str = "calibration.parquet";

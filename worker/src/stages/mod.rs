@@ -2,7 +2,7 @@
 
 pub mod again;
 mod blocks;
-mod calibrate;
+pub(crate) mod calibrate;
 mod catalogue;
 mod cross;
 mod draws;

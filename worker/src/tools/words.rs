@@ -1,5 +1,6 @@
 //! Names of quantities on axes and bars; `_{}` and `^{}` lower and raise.
 
+use crate::stages::calibrate::FORMING_ROW;
 use outshine_npe::diagnostics::{DENSITY_RANK, TARP};
 
 /// A quantity with its unit; itself where it has no name.
@@ -13,7 +14,7 @@ pub fn label(quantity: &str) -> &str {
         "log_sfr_100_density" => {
             "log_{10} \u{3a3}_{SFR} [M_{\u{2299}} yr^{\u{2212}1} kpc^{\u{2212}2}]"
         }
-        "log_sfr_100_forming" => "log_{10} SFR_{100}, forming",
+        FORMING_ROW => "log_{10} SFR_{100}, forming",
         "log_tau_gyr" => "log_{10} \u{3c4} [Gyr]",
         "tau_gyr" => "\u{3c4} [Gyr]",
         "t_i_gyr" => "t_{i} [Gyr]",

@@ -4,6 +4,7 @@
 use super::ReportError;
 use super::html::{Page, Rows, number};
 use super::{cross_prior, ranks};
+use crate::stages::calibrate::FORMING_ROW;
 use arrow::array::{Array, AsArray, Float64Array, StringArray};
 use arrow::datatypes::{UInt32Type, UInt64Type};
 use outshine_npe::diagnostics::{DENSITY_RANK, TARP};
@@ -15,7 +16,7 @@ pub(super) const POPULATIONS: [&str; 2] = ["pixel", "integrated"];
 /// Joint tests, of all parameters together.
 pub(super) const JOINT: [&str; 2] = [TARP, DENSITY_RANK];
 /// Rows that repeat the ranks of another parameter.
-const REPEATED: [&str; 2] = ["log_sfr_100_forming", "tau_gyr"];
+const REPEATED: [&str; 2] = [FORMING_ROW, "tau_gyr"];
 /// Probabilities of central intervals and the columns of their coverage.
 pub(super) const LEVELS: [(f64, &str); 4] =
     [(0.50, "coverage_50"), (0.68, "coverage_68"), (0.90, "coverage_90"), (0.95, "coverage_95")];

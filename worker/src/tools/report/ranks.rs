@@ -4,6 +4,7 @@
 use super::ReportError;
 use super::calibration::{JOINT, LEVELS, POPULATIONS, Row, at, counts, is_shown, name_of, of};
 use super::html::{Page, number};
+use crate::stages::calibrate::REDSHIFT_SNR;
 use crate::tools::words::short;
 use arrow::datatypes::UInt64Type;
 use outshine_figures::chart::{Axis, Chart, Charts, Dash, Layer, Name};
@@ -190,7 +191,7 @@ pub(super) fn redshifts(page: &mut Page, table: &Table) -> Result<(), ReportErro
     let histogram = counts(table.column("pit_histogram")?.as_ref(), 0);
     page.part("Fitted redshifts");
     page.say(&format!(
-        "{} simulations of mean S/N above 5: \u{3c3}(NMAD) {}, {} % beyond 0.15 (1 + z), median offset {} (1 + z); \
+        "{} simulations of mean S/N above {REDSHIFT_SNR}: \u{3c3}(NMAD) {}, {} % beyond 0.15 (1 + z), median offset {} (1 + z); \
          PIT values up to {} from uniform.",
         number(simulations, 0),
         number(f("sigma_nmad")?, 4),
