@@ -56,7 +56,8 @@ fn catalogue(table: &Table, out: &mut String) -> Result<(), StoreError> {
     let (used, available, bits) = (u("pixels_used")?, u("pixels_available")?, u("flags")?);
     let _ = writeln!(
         out,
-        "\nlog10 of surviving stellar mass in Msun; resolved and integrated as p16 p50 p84\n\
+        "\nlog10 of surviving stellar mass in Msun; resolved and integrated as p16 p50 p84. Resolved: its\n\
+         pixels as independent; with common errors: log_mass_stellar_correlated of the catalogue\n\
          {:>12} {:>7} {:>13} {:>7} {:>22} {:>22} {:>7}  flags",
         "galaxy", "z", "pixels", "true", "resolved", "integrated", "delta"
     );

@@ -5,7 +5,7 @@ use crate::runtime::Assignment;
 use bytes::Bytes;
 use outshine_schemas::digest::Digest;
 use outshine_schemas::ids::TaskId;
-use outshine_schemas::outcome::{CommitRecord, StagePlan};
+use outshine_schemas::outcome::{CommitRecord, StagePlan, chain};
 use outshine_schemas::task::{Shard, Stage};
 use outshine_store::commit;
 use outshine_store::layout::Layout;
@@ -129,18 +129,44 @@ pub async fn commits_over(
     Ok(take(job, stage, range).await?.commits)
 }
 
-/// The training span that ends at epoch `end`, or the finished one for `None`.
+/// The training span that ends at epoch `end`, or the finished one for `None`: of
+/// those that follow from the plan of training, each from the one before it.
 pub async fn span(job: &Assignment, end: Option<u64>) -> Result<CommitRecord, StageError> {
     let records = commit::list_commits(&job.store, &layout(job), Stage::Train).await?;
-    let wanted = |record: &CommitRecord| match end {
-        Some(end) => record.shard.end == end,
-        None => record.facts.get("finished") == Some(&serde_json::Value::Bool(true)),
-    };
-    let found = records.into_iter().find(wanted);
+    if let Some(found) = span_of(job, &records, end).await? {
+        return Ok(found);
+    }
+    // By a plan that is read anew.
+    job.plans.forget().await;
+    let found = span_of(job, &records, end).await?;
     found.ok_or_else(|| match end {
         Some(end) => StageError::Permanent(format!("no training span ends at epoch {end}")),
         None => StageError::Permanent("training has not finished".to_owned()),
     })
+}
+
+/// As [`span`], if it is among `records`.
+async fn span_of(
+    job: &Assignment,
+    records: &[CommitRecord],
+    end: Option<u64>,
+) -> Result<Option<CommitRecord>, StageError> {
+    let (plan, _) = source(job, Stage::Train).await?;
+    let (mut inputs, mut epoch) = (plan.inputs.clone(), 0);
+    for _ in records {
+        let follows =
+            |record: &&CommitRecord| record.inputs == inputs && record.shard.start == epoch;
+        let Some(record) = records.iter().find(follows) else { break };
+        let is_wanted = match end {
+            Some(end) => record.shard.end == end,
+            None => record.facts.get("finished") == Some(&serde_json::Value::Bool(true)),
+        };
+        if is_wanted {
+            return Ok(Some(record.clone()));
+        }
+        (inputs, epoch) = (chain([record]), record.shard.end);
+    }
+    Ok(None)
 }
 
 /// A file of a committed task, its checksum verified.
@@ -206,5 +232,55 @@ mod tests {
             .unwrap();
         let error = commits_over(&own, Stage::Train, None).await.unwrap_err().to_string();
         assert!(error.contains("stage train has no commit for "), "{error}");
+    }
+
+    /// Spans that follow from another plan of training are nobody's, whatever their epochs.
+    #[tokio::test]
+    async fn training_is_found_along_its_own_chain() {
+        let text = "name = \"a\"\n[field]\npixels = \"p\"\n";
+        let own = job(text, Stage::Calibrate, Shard { start: 0, end: 1 }).await;
+        let layout = layout(&own);
+        let stage = Stage::Train;
+        let plan = StagePlan {
+            version: 1,
+            stage,
+            inputs: Digest::of(b"own"),
+            data: Digest::of(b""),
+            sources: Vec::new(),
+            shards: vec![Shard { start: 0, end: 5 }],
+        };
+        own.store.put_json(&layout.plan(stage, &plan.inputs), &plan).await.unwrap();
+        let put = async |inputs: &Digest, start: u64, finished: bool, who: &str| {
+            let shard = Shard { start, end: start + 5 };
+            let mut facts = serde_json::Map::new();
+            facts.insert("finished".to_owned(), finished.into());
+            facts.insert("who".to_owned(), who.into());
+            let draft = Draft {
+                task: TaskId::derive(&own.task.campaign_digest, stage, shard, inputs),
+                stage,
+                shard,
+                inputs: inputs.clone(),
+                facts,
+                code_version: String::new(),
+                seconds: 1.0,
+                worker: String::new(),
+            };
+            let put = commit::publish_attempt(&own.store, &layout, who, draft, Vec::new());
+            let _ = put.await.unwrap();
+            let id = TaskId::derive(&own.task.campaign_digest, stage, shard, inputs);
+            commit::read_commit(&own.store, &layout, stage, shard, &id).await.unwrap().unwrap()
+        };
+        // Another plan's training has finished, in every order of the listing.
+        for name in [b"a", b"b", b"c", b"d"] {
+            let first = put(&Digest::of(name), 0, false, "other").await;
+            put(&chain([&first]), 5, true, "other").await;
+        }
+        let first = put(&plan.inputs, 0, false, "own").await;
+        let error = span(&own, None).await.unwrap_err().to_string();
+        assert!(error.contains("training has not finished"), "{error}");
+        assert_eq!(span(&own, Some(5)).await.unwrap(), first);
+        let last = put(&chain([&first]), 5, true, "own").await;
+        assert_eq!(span(&own, None).await.unwrap(), last);
+        assert_eq!(span(&own, Some(10)).await.unwrap(), last);
     }
 }
