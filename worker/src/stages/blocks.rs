@@ -159,13 +159,15 @@ pub fn columns(blocks: &[Block], draws: usize) -> Result<Vec<ArrayRef>, StageErr
         count(&|b| b.available),
         count(&|b| b.used),
     ];
+    let list = |of: &dyn Fn(&Block) -> &DrawSum| {
+        let values = blocks.iter().flat_map(|b| of(b).linear().iter().copied()).collect();
+        table::list_f64(values, draws)
+    };
     for i in 0..QUANTITIES {
-        let values = blocks.iter().flat_map(|b| b.sums[i].linear().iter().copied()).collect();
-        columns.push(table::list_f64(values, draws)?);
+        columns.push(list(&|b| &b.sums[i])?);
     }
     for i in 0..MASSES {
-        let values = blocks.iter().flat_map(|b| b.sorted[i].linear().iter().copied()).collect();
-        columns.push(table::list_f64(values, draws)?);
+        columns.push(list(&|b| &b.sorted[i])?);
     }
     for i in 0..QUANTITIES {
         columns.push(Arc::new(Float64Array::from_iter(blocks.iter().map(|b| b.truth[i]))));

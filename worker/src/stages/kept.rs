@@ -62,15 +62,13 @@ impl<T> Held<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use crate::stages::tests::job;
+    use crate::stages::tests::{commit, job, plan, uncommit};
     use crate::stages::typical::{LIMITS, Limits};
     use crate::stages::{Job, Science, model, shipped, upstream};
     use outshine_schemas::digest::Digest;
-    use outshine_schemas::ids::TaskId;
-    use outshine_schemas::outcome::StagePlan;
     use outshine_schemas::task::{Shard, Stage, Task};
     use outshine_sps::SfhFamily;
-    use outshine_store::commit::{self, Draft, NewFile};
+    use outshine_store::commit::NewFile;
     use std::sync::Arc;
 
     const ONE: Shard = Shard { start: 0, end: 1 };
@@ -78,11 +76,8 @@ mod tests {
     /// The calibration of a campaign that is planned and committed anew with what
     /// the commit of training and its own are to hold.
     async fn make(job: &Job, family: SfhFamily, misfit: f64) {
-        let layout = upstream::layout(job);
-        for folder in [layout.commits(Stage::Train), layout.commits(Stage::Calibrate)] {
-            for entry in job.store.list(&folder).await.unwrap() {
-                job.store.delete(&entry.path).await.unwrap();
-            }
+        for stage in [Stage::Train, Stage::Calibrate] {
+            uncommit(job, stage).await;
         }
         let [description, weights] = shipped::files(family).unwrap();
         let model = [(model::DESCRIPTION, description), (model::WEIGHTS, weights)];
@@ -94,27 +89,8 @@ mod tests {
             [(Stage::Train, model.to_vec(), finished), (Stage::Calibrate, Vec::new(), limits)]
         {
             let inputs = Digest::of(format!("{stage} {family:?} {misfit}").as_bytes());
-            let plan = StagePlan {
-                version: outshine_schemas::FORMAT_VERSION,
-                stage,
-                inputs: inputs.clone(),
-                data: inputs.clone(),
-                sources: Vec::new(),
-                shards: vec![ONE],
-            };
-            job.store.put_json(&layout.plan(stage, &inputs), &plan).await.unwrap();
-            let draft = Draft {
-                task: TaskId::derive(&job.task.campaign_digest, stage, ONE, &inputs),
-                stage,
-                shard: ONE,
-                inputs,
-                facts: facts.as_object().unwrap().clone(),
-                code_version: String::new(),
-                seconds: 1.0,
-                worker: String::new(),
-            };
-            let put = commit::publish_attempt(&job.store, &layout, "a", draft, files);
-            let _ = put.await.unwrap();
+            plan(job, stage, &inputs, vec![ONE]).await;
+            commit(job, (stage, ONE, &inputs), facts, files).await;
         }
     }
 

@@ -164,7 +164,10 @@ mod tests {
     use outshine_npe::{Sampler, train_span};
     use outshine_schemas::campaign::{Campaign, ResolvedCampaign};
     use outshine_schemas::digest::Digest;
+    use outshine_schemas::ids::TaskId;
+    use outshine_schemas::outcome::{CommitRecord, StagePlan};
     use outshine_schemas::task::{Shard, Task};
+    use outshine_store::commit::{self, Draft, NewFile};
     use std::ops::ControlFlow;
     use std::path::Path;
 
@@ -183,6 +186,51 @@ mod tests {
             plans: Plans::default(),
         };
         Job { assignment, science }
+    }
+
+    /// Stores the plan of a stage that is made from `inputs`.
+    pub async fn plan(job: &Job, stage: Stage, inputs: &Digest, shards: Vec<Shard>) {
+        let plan = StagePlan {
+            version: outshine_schemas::FORMAT_VERSION,
+            stage,
+            inputs: inputs.clone(),
+            data: inputs.clone(),
+            sources: Vec::new(),
+            shards,
+        };
+        let path = upstream::layout(job).plan(stage, inputs);
+        job.store.put_json(&path, &plan).await.unwrap();
+    }
+
+    /// Commits the task of a shard with these facts and files.
+    pub async fn commit(
+        job: &Job,
+        (stage, shard, inputs): (Stage, Shard, &Digest),
+        facts: serde_json::Value,
+        files: Vec<NewFile>,
+    ) -> CommitRecord {
+        let layout = upstream::layout(job);
+        let id = TaskId::derive(&job.task.campaign_digest, stage, shard, inputs);
+        let draft = Draft {
+            task: id.clone(),
+            stage,
+            shard,
+            inputs: inputs.clone(),
+            facts: facts.as_object().unwrap().clone(),
+            code_version: String::new(),
+            seconds: 1.0,
+            worker: String::new(),
+        };
+        let put = commit::publish_attempt(&job.store, &layout, "a", draft, files);
+        let _ = put.await.unwrap();
+        commit::read_commit(&job.store, &layout, stage, shard, &id).await.unwrap().unwrap()
+    }
+
+    /// Removes all commits of a stage.
+    pub async fn uncommit(job: &Job, stage: Stage) {
+        for entry in job.store.list(&upstream::layout(job).commits(stage)).await.unwrap() {
+            job.store.delete(&entry.path).await.unwrap();
+        }
     }
 
     /// A sampler trained for `epochs` on the simulations of the job's shard.

@@ -184,52 +184,27 @@ pub async fn file(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stages::tests::job;
-    use outshine_store::commit::Draft;
+    use crate::stages::tests::{commit as commit_of, job, plan as plan_of, uncommit};
+    use serde_json::json;
 
     /// A worker that outlives the mending of a stage goes on by its new plan.
     #[tokio::test]
     async fn a_stage_that_was_cut_anew_is_found() {
         let text = "name = \"a\"\n[field]\npixels = \"p\"\n";
         let own = job(text, Stage::Calibrate, Shard { start: 0, end: 1 }).await;
-        let layout = layout(&own);
-        let inputs = Digest::of(b"");
+        let (stage, inputs) = (Stage::Train, Digest::of(b""));
         for size in [5, 2] {
             let shards = Shard::cut(10, size);
-            let (stage, data) = (Stage::Train, inputs.clone());
-            let plan = StagePlan {
-                version: 1,
-                stage,
-                inputs: inputs.clone(),
-                data,
-                sources: Vec::new(),
-                shards: shards.clone(),
-            };
-            own.store.put_json(&layout.plan(stage, &inputs), &plan).await.unwrap();
-            for entry in own.store.list(&layout.commits(stage)).await.unwrap() {
-                own.store.delete(&entry.path).await.unwrap();
-            }
+            plan_of(&own, stage, &inputs, shards.clone()).await;
+            uncommit(&own, stage).await;
             for &shard in &shards {
-                let draft = Draft {
-                    task: TaskId::derive(&own.task.campaign_digest, stage, shard, &inputs),
-                    stage,
-                    shard,
-                    inputs: inputs.clone(),
-                    facts: serde_json::Map::new(),
-                    code_version: String::new(),
-                    seconds: 1.0,
-                    worker: String::new(),
-                };
-                let put = commit::publish_attempt(&own.store, &layout, "a", draft, Vec::new());
-                let _ = put.await.unwrap();
+                commit_of(&own, (stage, shard, &inputs), json!({}), Vec::new()).await;
             }
             let found = commits_over(&own, stage, None).await.unwrap();
             assert_eq!(found.iter().map(|c| c.shard).collect::<Vec<_>>(), shards);
         }
-        own.store
-            .delete(&own.store.list(&layout.commits(Stage::Train)).await.unwrap()[0].path)
-            .await
-            .unwrap();
+        let first = &own.store.list(&layout(&own).commits(stage)).await.unwrap()[0].path;
+        own.store.delete(first).await.unwrap();
         let error = commits_over(&own, Stage::Train, None).await.unwrap_err().to_string();
         assert!(error.contains("stage train has no commit for "), "{error}");
     }
@@ -239,43 +214,19 @@ mod tests {
     async fn training_is_found_along_its_own_chain() {
         let text = "name = \"a\"\n[field]\npixels = \"p\"\n";
         let own = job(text, Stage::Calibrate, Shard { start: 0, end: 1 }).await;
-        let layout = layout(&own);
-        let stage = Stage::Train;
-        let plan = StagePlan {
-            version: 1,
-            stage,
-            inputs: Digest::of(b"own"),
-            data: Digest::of(b""),
-            sources: Vec::new(),
-            shards: vec![Shard { start: 0, end: 5 }],
-        };
-        own.store.put_json(&layout.plan(stage, &plan.inputs), &plan).await.unwrap();
+        let (stage, inputs) = (Stage::Train, Digest::of(b"own"));
+        plan_of(&own, stage, &inputs, vec![Shard { start: 0, end: 5 }]).await;
         let put = async |inputs: &Digest, start: u64, finished: bool, who: &str| {
             let shard = Shard { start, end: start + 5 };
-            let mut facts = serde_json::Map::new();
-            facts.insert("finished".to_owned(), finished.into());
-            facts.insert("who".to_owned(), who.into());
-            let draft = Draft {
-                task: TaskId::derive(&own.task.campaign_digest, stage, shard, inputs),
-                stage,
-                shard,
-                inputs: inputs.clone(),
-                facts,
-                code_version: String::new(),
-                seconds: 1.0,
-                worker: String::new(),
-            };
-            let put = commit::publish_attempt(&own.store, &layout, who, draft, Vec::new());
-            let _ = put.await.unwrap();
-            let id = TaskId::derive(&own.task.campaign_digest, stage, shard, inputs);
-            commit::read_commit(&own.store, &layout, stage, shard, &id).await.unwrap().unwrap()
+            let facts = json!({ "finished": finished, "who": who });
+            commit_of(&own, (stage, shard, inputs), facts, Vec::new()).await
         };
         // Another plan's training has finished, in every order of the listing.
         for name in [b"a", b"b", b"c", b"d"] {
             let first = put(&Digest::of(name), 0, false, "other").await;
             put(&chain([&first]), 5, true, "other").await;
         }
-        let first = put(&plan.inputs, 0, false, "own").await;
+        let first = put(&inputs, 0, false, "own").await;
         let error = span(&own, None).await.unwrap_err().to_string();
         assert!(error.contains("training has not finished"), "{error}");
         assert_eq!(span(&own, Some(5)).await.unwrap(), first);
