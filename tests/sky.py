@@ -13,7 +13,7 @@ for folder, header in zip(sys.argv[1::2], sys.argv[2::2], strict=True):
     assert table.column_names[:3] == ["galaxy_id", "ra", "dec"], folder
     ra, dec, x, y = (table.column(name).to_numpy() for name in ["ra", "dec", "x", "y"])
     assert np.ptp(x) > 10 and np.ptp(y) > 10, folder
-    # Degrees of great circle: the catalogue has 10 digits behind the point.
+    # Degrees of either coordinate: the catalogue has 10 digits behind the point.
     coordinates = WCS(json.loads(header)).pixel_to_world(x, y)
     off = np.hypot((ra - coordinates.ra.deg + 180) % 360 - 180, dec - coordinates.dec.deg)
     assert (off < 2e-10).all(), (folder, header, off)

@@ -176,7 +176,9 @@ async fn read(
         .try_collect()
         .await?;
     let by_index: BTreeMap<u64, index::Group> = by_index.into_iter().collect();
-    let written = running.unread.iter().filter_map(|&shard| {
+    let last = by_index.last_key_value().map(|(group, _)| *group);
+    let unread = running.unread.iter().take_while(|shard| Some(shard.group()) <= last);
+    let written = unread.filter_map(|&shard| {
         let entries = &by_index.get(&shard.group())?.entries;
         find(entries, layout, stage, shard, &running.id(shard))
     });

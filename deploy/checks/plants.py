@@ -54,6 +54,11 @@ def address(objects):
     return next(v for v in job(objects)["env"] if v["name"] == "OUTSHINE_DATABASE")
 
 
+def password(objects):
+    """The variable that has the database's password."""
+    return next(v for v in job(objects)["env"] if v["name"] == "PGPASSWORD")
+
+
 def settings(objects):
     """The data of the settings."""
     maps = of_kind(objects, "ConfigMap")
@@ -178,6 +183,8 @@ PLANTS = [
      lambda o: put(database(o)["egress"][0]["ports"][0], "port", 5433)),
     ("a way to the database for all", rules.database,
      lambda o: database(o)["podSelector"]["matchLabels"].pop("app.kubernetes.io/component")),
+    ("a password that each campaign needs", rules.database,
+     lambda o: password(o)["valueFrom"]["secretKeyRef"].pop("optional")),
     ("a secret that each campaign needs", rules.database,
      lambda o: address(o)["valueFrom"]["secretKeyRef"].pop("optional")),
     ("a database in the open", rules.database,

@@ -306,6 +306,11 @@ def broker(objects, _project):
         yield f"{title(brokers[0])}: its nodes may all be on one machine"
 
 
+def from_secret(variable):
+    """The key of a secret that a variable is from; empty where it is from none."""
+    return variable.get("valueFrom", {}).get("secretKeyRef", {})
+
+
 def database(objects, _project):
     """Who loads the database is told where by a secret that may be missing, and can reach it."""
     port = 5432
@@ -326,8 +331,11 @@ def database(objects, _project):
         if over and not loads:
             yield f"{where}: may reach port {port} and loads no database"
         for variable in loads:
-            if not variable.get("valueFrom", {}).get("secretKeyRef", {}).get("optional"):
-                yield f"{where}: OUTSHINE_DATABASE is not from a secret that may be missing"
+            secret = from_secret(variable)
+            same = [v for v in container["env"] if from_secret(v).get("name") == secret.get("name")]
+            for own in same if secret else loads:
+                if not from_secret(own).get("optional"):
+                    yield f"{where}: {own['name']} is not from a secret that may be missing"
 
 
 ALL = [

@@ -1,6 +1,7 @@
 //! A folder with a campaign, and the program as a user calls it there.
 
-use crate::processes::{outshine, outshine_error, outshine_ok};
+use crate::processes::{files, outshine, outshine_error, outshine_ok};
+use anyhow::Context;
 use std::path::PathBuf;
 use std::process::Output;
 
@@ -98,5 +99,20 @@ impl Bench {
         environment: Environment<'_>,
     ) -> anyhow::Result<String> {
         self.call(command, more, |all| outshine_error(all, environment))
+    }
+
+    /// Flips a bit of the first object of the store whose name ends so; returns its
+    /// name.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be written.
+    pub fn damage(&self, ending: &str) -> anyhow::Result<String> {
+        let mut all = files(&self.path("store"))?.into_iter();
+        let found = all.find(|(name, _)| name.ends_with(ending));
+        let (name, bytes) = found.with_context(|| format!("no {ending}"))?;
+        let mut bytes = bytes.to_vec();
+        bytes[100] ^= 1;
+        std::fs::write(self.path("store").join(&name), bytes)?;
+        Ok(name)
     }
 }

@@ -148,12 +148,7 @@ fn what_cannot_be_mapped_is_said_before_anything_is_written() -> anyhow::Result<
     bench.ok("maps", &["--to", &maps])?;
     ensure!(bench.path("maps/galaxy-1/maps.fits").is_file());
     // A damaged object in the store costs its galaxy.
-    let store = files(&bench.path("store"))?;
-    let is_summary = |name: &&String| name.ends_with("/summaries.parquet");
-    let name = store.keys().find(is_summary).context("no summaries")?;
-    let mut bytes = store[name].to_vec();
-    bytes[100] ^= 1;
-    std::fs::write(bench.path("store").join(name), bytes)?;
+    let name = bench.damage("/summaries.parquet")?;
     let output = bench.output("maps", &["--to", &bench.text("rest")])?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -219,12 +219,7 @@ fn a_report_says_what_is_missing() -> anyhow::Result<()> {
     let error = bench.error("report", &["--to", "/proc/outshine/report.html"])?;
     ensure!(error.contains("/proc/outshine"), "{error}");
     // A damaged object is named.
-    let store = files(&bench.path("store"))?;
-    let is_calibration = |name: &&String| name.ends_with("/calibration.parquet");
-    let name = store.keys().find(is_calibration).context("no calibration")?;
-    let mut bytes = store[name].to_vec();
-    bytes[100] ^= 1;
-    std::fs::write(bench.path("store").join(name), bytes)?;
+    let name = bench.damage("/calibration.parquet")?;
     let error = bench.error("report", &["--to", &bench.text("x.html")])?;
     ensure!(error.contains(name.as_str()), "{error}");
     ensure!(!bench.path("x.html").exists(), "something was written");
@@ -259,6 +254,11 @@ async fn galaxies_that_lack_are_named_and_words_of_errors_stay_words() -> anyhow
     ensure!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "the error");
     ensure!(html.contains("TASK_FAILED") && html.contains("Without a resolved mass: galax"));
     ensure!(html.contains("failed: `outshine retry` repeats them"), "which galaxies");
+    // One whose pixels the task was of, and one that has all of its own.
+    let (lacks, _) = report(&bench, "lacks.html", &["--galaxy", "1"])?;
+    ensure!(lacks.contains("`outshine retry` tries them again"), "what to do");
+    let (whole, _) = report(&bench, "whole.html", &["--galaxy", "6"])?;
+    ensure!(!whole.contains("tries them again"), "nothing to do");
     let Some(visit) = opened(&bench, "report.html")? else { return Ok(()) };
     ensure!(!visit.dom.contains("<script") && visit.dom.contains("&lt;script&gt;"));
     Ok(())

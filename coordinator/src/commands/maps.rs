@@ -132,7 +132,7 @@ pub(super) fn wanted(sources: Vec<Source>, ids: &[i64]) -> anyhow::Result<Vec<So
 pub(super) async fn sources(seen: &Seen, field: &CommitRecord) -> anyhow::Result<Vec<Source>> {
     let mut fitted: BTreeMap<i64, (f64, RedshiftOrigin)> = BTreeMap::new();
     let reduced = seen.commits(Stage::Reduce);
-    for commit in seen.commits(Stage::Catalogue).into_iter().chain(reduced) {
+    for commit in seen.commits(Stage::Catalogue).iter().chain(reduced) {
         let name = match commit.stage {
             Stage::Catalogue => "catalogue.parquet",
             _ => "rows.parquet",

@@ -85,29 +85,26 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
             Some(External::read(&name, bytes.into(), &pixel::shown(own.science()))?)
         }
     };
-    let (mut checks, mut to) = (Vec::new(), None);
+    let mut checks = Vec::new();
     for spot in spots {
         let (products, snr) = one(&mut own, other.as_mut(), external.as_ref(), spot).await?;
-        if to.is_none() {
-            to = Some(Folder::make(&arguments.to)?);
-        }
         let folder = format!("galaxy-{}-{}-{}", spot.galaxy_id, spot.x, spot.y);
-        let to = to.as_ref().context("made above")?;
-        write(to, &folder, &products)?;
+        write(&Folder::make(&arguments.to)?, &folder, &products)?;
         let check = &products.prediction.check;
         println!(
-            "{spot}: {}, smallest chi^2 = {:.1} in {} bands; {}",
-            pixel::p_value(check.p_value),
+            "{spot}: p {}, smallest chi^2 = {:.1} in {} bands; {}",
+            pixel::p_value(check.p_value, "= "),
             check.least,
             check.bands,
             arguments.to.join(&folder).display()
         );
         checks.push((spot, snr, products.prediction));
     }
-    if let Some(to) = to {
-        to.put("predictive.parquet", &pixel::predictive_table(&checks)?)?;
+    if checks.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let table = pixel::predictive_table(&checks)?;
+    Folder::make(&arguments.to)?.put("predictive.parquet", &table)
 }
 
 /// Makes all of one pixel; with its mean S/N.

@@ -13,6 +13,7 @@ use outshine_worker::runtime::{Assignment, Plans};
 use outshine_worker::stages::again::{self, Inferred, Spot};
 use outshine_worker::stages::{Job, Science};
 use outshine_worker::tools::pixel::{Candidate, Model, brightest, outside};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A campaign whose posteriors are looked at.
@@ -20,8 +21,8 @@ pub struct Posteriors<'a> {
     seen: &'a Seen,
     campaign: Arc<ResolvedCampaign>,
     science: Arc<Science>,
-    /// Those of the galaxy looked at last.
-    members: Option<(i64, Members)>,
+    /// Those of the galaxies looked at.
+    members: BTreeMap<i64, Members>,
 }
 
 /// The pixels of a galaxy that are dealt with, each with the commit of its task.
@@ -39,7 +40,7 @@ impl<'a> Posteriors<'a> {
     pub fn of(seen: &'a Seen) -> anyhow::Result<Self> {
         let campaign = Arc::new(seen.look.campaign().clone());
         let science = Arc::new(seen.science()?);
-        Ok(Self { seen, campaign, science, members: None })
+        Ok(Self { seen, campaign, science, members: BTreeMap::new() })
     }
 
     /// The campaign's models.
@@ -106,11 +107,11 @@ impl<'a> Posteriors<'a> {
 
     /// The pixels of a galaxy; read once, however many of them are looked at.
     async fn members(&mut self, galaxy: i64) -> anyhow::Result<&Members> {
-        let known = self.members.as_ref().is_some_and(|(of, _)| *of == galaxy);
-        if !known {
-            self.members = Some((galaxy, self.read_members(galaxy).await?));
+        if !self.members.contains_key(&galaxy) {
+            let members = self.read_members(galaxy).await?;
+            self.members.insert(galaxy, members);
         }
-        Ok(&self.members.as_ref().context("read above")?.1)
+        Ok(&self.members[&galaxy])
     }
 
     async fn read_members(&self, galaxy: i64) -> anyhow::Result<Members> {

@@ -56,17 +56,17 @@ impl Seen {
     }
 
     /// What a stage has committed so far, in order of shard.
-    pub fn commits(&self, stage: Stage) -> Vec<&CommitRecord> {
-        let mut commits: Vec<&CommitRecord> = self.graph().state(stage).commits().iter().collect();
-        commits.sort_by_key(|commit| commit.shard.start);
-        commits
+    pub fn commits(&self, stage: Stage) -> &[CommitRecord] {
+        self.graph().state(stage).commits()
     }
 
     /// What is committed so far of the pixels of `blocks`; and how many of the
     /// blocks are not, with what to do about them.
     pub fn fitted(&self, blocks: Shard) -> (Vec<&CommitRecord>, Option<Unfitted>) {
-        let mut commits = self.commits(Stage::Fit);
-        commits.retain(|commit| commit.shard.overlaps(blocks));
+        let all = self.commits(Stage::Fit);
+        let first = all.partition_point(|commit| commit.shard.end <= blocks.start);
+        let own = all[first..].iter().take_while(|commit| commit.shard.start < blocks.end);
+        let commits: Vec<&CommitRecord> = own.collect();
         let inside = |s: Shard| s.end.min(blocks.end).saturating_sub(s.start.max(blocks.start));
         let done: u64 = commits.iter().map(|commit| inside(commit.shard)).sum();
         let failures = self.graph().state(Stage::Fit).failures();

@@ -23,9 +23,9 @@ const KEY: &str = "galaxy_id";
 const ROW_GROUP: usize = 65_536;
 
 /// Writes the summaries; returns how many files it took. Those of an older export
-/// stay until there are some.
+/// stay until the pixels are fitted.
 pub async fn write(store: &Store, graph: &StageGraph, folder: &Folder) -> anyhow::Result<usize> {
-    if graph.commits(Stage::Fit).is_empty() {
+    if graph.ended(Stage::Fit).is_none() {
         return Ok(0);
     }
     let begun = folder.begin(NAME)?;
@@ -56,6 +56,9 @@ pub async fn write(store: &Store, graph: &StageGraph, folder: &Folder) -> anyhow
         count += 1;
     }
     folder.finish(NAME, begun)?;
+    if count == 0 {
+        folder.remove(NAME)?;
+    }
     Ok(count)
 }
 

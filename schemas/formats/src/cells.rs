@@ -3,7 +3,7 @@
 use crate::FormatError;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, RecordBatch};
 use arrow::compute::concat;
-use arrow::datatypes::{DataType, Field, UInt64Type};
+use arrow::datatypes::{DataType, Field};
 use outshine_schemas::tables::{Kind, Values};
 
 /// A column's type: `width` values per row; 1 but for lists of fixed size.
@@ -52,11 +52,6 @@ pub fn cells(
         Some(lists) => members(lists).map_err(library)?,
         None => array,
     };
-    if let Some(large) = array.as_primitive_opt::<UInt64Type>()
-        && let Some(value) = large.iter().flatten().find(|&value| i64::try_from(value).is_err())
-    {
-        return Err(FormatError::TooLarge { column: field.name().clone(), value });
-    }
     Values::of(&array, shape(field, format)?.kind).map_err(library)
 }
 

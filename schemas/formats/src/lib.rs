@@ -53,14 +53,6 @@ pub enum FormatError {
         /// The format.
         format: &'static str,
     },
-    /// A number that the format's type cannot hold.
-    #[error("column `{column}`: {value} is too large for a signed 64-bit integer")]
-    TooLarge {
-        /// The column.
-        column: String,
-        /// The number.
-        value: u64,
-    },
     /// The library that writes the format refused.
     #[error("writing {format}: {reason}")]
     Library {

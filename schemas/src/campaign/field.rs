@@ -23,8 +23,8 @@ pub struct Field {
     /// A mock field with known truth instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mock: Option<Section>,
-    /// How the pixels lie on the sky, for maps and figures. No part of the
-    /// campaign's identity: it changes no result.
+    /// How the pixels lie on the sky, for maps, figures, and `ra` and `dec` of exported
+    /// catalogues. No part of the campaign's identity: it changes no result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<Image>,
     /// Side of the cells in which the background is measured, in pixels;

@@ -164,10 +164,7 @@ fn check_wcs(wcs: &BTreeMap<String, Keyword>) -> Result<(), Wrong> {
     if let Some(key) = NEEDED.into_iter().find(|key| !wcs.contains_key(*key)) {
         return wrong(at(key), "is needed: copy it from the header of the image");
     }
-    let text = |key: &str| match wcs.get(key) {
-        Some(Keyword::Text(text)) => text.as_str(),
-        _ => "",
-    };
+    let text = |key: &str| wcs.get(key).and_then(Keyword::text).unwrap_or_default();
     let (first, second) = (text("CTYPE1"), text("CTYPE2"));
     for (key, kind) in [("CTYPE1", first), ("CTYPE2", second)] {
         let parts = (kind.get(..4), kind.get(4..5), kind.get(5..8), kind.len());

@@ -12,9 +12,7 @@ mod values;
 pub use field::{field, galaxies, truth};
 pub use fitted::{blocks, every_summary, samples, summaries};
 pub use pixels::{PREDICTIVE, pixel_draws, predictive, predictive_bands};
-pub use products::{
-    calibration, catalogue, catalogue_on_sky, cross_prior, redshift_calibration, sky, validation,
-};
+pub use products::{calibration, catalogue, cross_prior, redshift_calibration, sky, validation};
 pub use profiles::{PROFILED, profiles};
 pub use simulations::simulations;
 pub use values::{Kind, Values};

@@ -106,15 +106,6 @@ pub fn sky() -> [Field; 2] {
     })
 }
 
-/// The catalogue as it is exported with [`sky`], beside `galaxy_id`.
-#[must_use]
-pub fn catalogue_on_sky() -> Schema {
-    let own = catalogue();
-    let (first, rest) = own.fields().split_at(1);
-    let sky = sky().map(std::sync::Arc::new);
-    Schema::new([first, &sky, rest].concat())
-}
-
 /// Where the mass of a galaxy lies, by the medians of its pixels.
 fn extent() -> Vec<Field> {
     let kind = DataType::Float64;

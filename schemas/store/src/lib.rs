@@ -33,8 +33,8 @@ use object_store::{
 };
 use outshine_schemas::FORMAT_VERSION;
 use outshine_schemas::digest::{Digest, Hasher};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 pub use error::{ErrorClass, StoreError};
 pub use open::{open, open_existing, open_with_environment};
@@ -292,8 +292,7 @@ pub fn parse_versioned<T: DeserializeOwned>(path: &str, bytes: &[u8]) -> Result<
         reason: error.to_string(),
     };
     // The version first: what another version wrote may not parse as ours.
-    let value: serde_json::Value = serde_json::from_slice(bytes).map_err(corrupt)?;
-    if let Some(found) = value.get("version").and_then(serde_json::Value::as_u64)
+    if let Ok(Head { version: Some(found) }) = serde_json::from_slice(bytes)
         && found != u64::from(FORMAT_VERSION)
     {
         return Err(StoreError::Version {
@@ -302,5 +301,11 @@ pub fn parse_versioned<T: DeserializeOwned>(path: &str, bytes: &[u8]) -> Result<
             expected: FORMAT_VERSION,
         });
     }
-    serde_json::from_value(value).map_err(corrupt)
+    serde_json::from_slice(bytes).map_err(corrupt)
+}
+
+/// What every stored record has.
+#[derive(Deserialize)]
+struct Head {
+    version: Option<u64>,
 }

@@ -102,7 +102,7 @@ async fn a_flipped_bit_anywhere_in_an_index_is_found() -> anyhow::Result<()> {
     let original = read(&bytes);
     let head = bytes.iter().position(|&byte| byte == b'[').context("its records")?;
     let mut found = 0;
-    for at in (0..head).chain((head..bytes.len()).step_by(7)) {
+    for at in (0..head).chain((head..bytes.len()).step_by(5)) {
         let mut broken = bytes.clone();
         broken[at] ^= 1 << (at % 7);
         if read(&broken) == original {

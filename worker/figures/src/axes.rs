@@ -287,11 +287,9 @@ fn dashes(points: &[Point], (on, off): (f64, f64)) -> Vec<Vec<Point>> {
             }
             let part = left / length;
             from = (from.0 + part * (to.0 - from.0), from.1 + part * (to.1 - from.1));
+            piece.push(from);
             if is_dash {
-                piece.push(from);
                 pieces.push(std::mem::take(&mut piece));
-            } else {
-                piece.push(from);
             }
             is_dash = !is_dash;
             left = if is_dash { on } else { off };

@@ -178,7 +178,7 @@ pub async fn file(
     let file = record
         .file(name)
         .ok_or_else(|| StageError::Permanent(format!("task {} has no file {name}", record.task)))?;
-    Ok(job.store.get_verified(&file.path, &file.sha256, file.bytes).await?)
+    Ok(commit::read_file(&job.store, file).await?)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Galaxies of a report: their panels, and checks of two pixels of each.
 
-use super::super::maps::{self, Tables};
+use super::super::maps::{self, Source, Tables};
 use super::super::posteriors::Posteriors;
 use super::super::seen::Seen;
 use super::missing;
@@ -42,13 +42,18 @@ pub fn ids(
     once
 }
 
-/// Panels of galaxies, as `outshine maps` draws them.
+/// Panels of galaxies, as `outshine maps` draws them; `sources`: these, and maybe others.
 ///
 /// # Errors
-/// A galaxy that is not the campaign's; a damaged table of galaxies.
-pub async fn panels(page: &mut Page, seen: &Seen, ids: &[i64], model: &str) -> anyhow::Result<()> {
+/// A campaign whose maps cannot be drawn.
+pub async fn panels(
+    page: &mut Page,
+    seen: &Seen,
+    sources: &[Source],
+    ids: &[i64],
+    model: &str,
+) -> anyhow::Result<()> {
     let Some(field) = seen.graph().commits(Stage::Field).first() else { return Ok(()) };
-    let sources = maps::wanted(maps::sources(seen, field).await?, ids)?;
     let mapper = Mapper::new(&seen.given.campaign, &seen.name(), model)
         .map_err(|e| anyhow::anyhow!("{}: {}", seen.file, e.report()))?;
     let mut tables = Tables::new(seen);

@@ -49,7 +49,7 @@ pub struct Arguments {
 
 /// A table that the last commit of a stage has, if both are there.
 async fn table(seen: &Seen, stage: Stage, name: &str) -> anyhow::Result<Option<Table>> {
-    let last = seen.commits(stage).pop().and_then(|commit| commit.file(name));
+    let last = seen.commits(stage).last().and_then(|commit| commit.file(name));
     match last {
         Some(file) => Ok(Some(read(&seen.store, file, None).await?)),
         None => Ok(None),
@@ -72,9 +72,10 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
     let seen = Seen::find(&arguments.place).await?;
     // Before anything is computed: bad input of the other campaign.
     let other = other(&arguments, &seen).await?;
-    if let Some(field) = seen.graph().commits(Stage::Field).first() {
-        maps::wanted(maps::sources(&seen, field).await?, &arguments.galaxy)?;
-    }
+    let sources = match seen.graph().commits(Stage::Field).first() {
+        Some(field) => maps::wanted(maps::sources(&seen, field).await?, &arguments.galaxy)?,
+        None => Vec::new(),
+    };
     let campaign = seen.look.campaign();
     let science = seen.science()?;
     let model = maps::model(&seen).await?;
@@ -125,7 +126,7 @@ pub async fn main(arguments: Arguments) -> anyhow::Result<()> {
     page.section("Galaxies");
     let named = (arguments.galaxy.as_slice(), arguments.panels);
     let ids = galaxies::ids(&mut page, &seen, named, galaxies.as_ref());
-    galaxies::panels(&mut page, &seen, &ids, &model).await?;
+    galaxies::panels(&mut page, &seen, &sources, &ids, &model).await?;
     let checked = galaxies::checks(&mut page, &seen, &ids).await?;
 
     write(&arguments.to, page.finish().as_bytes())?;
@@ -194,7 +195,7 @@ async fn pixels(
     let commits = seen.commits(Stage::Fit);
     // Shown on a terminal alone.
     let bar = indicatif::ProgressBar::new(commits.len() as u64);
-    for commit in bar.wrap_iter(commits.into_iter()) {
+    for commit in bar.wrap_iter(commits.iter()) {
         let table = seen.table(commit, "summaries.parquet", Some(&columns)).await?;
         sample.add(&table, &redshifts)?;
     }

@@ -38,19 +38,12 @@ pub enum PixelError {
     Sps(#[from] outshine_sps::SpsError),
 }
 
-/// Parameters shown.
-const TAU_SHOWN: [&str; 7] = [
+/// Parameters shown, of those that a family reports.
+const SHOWN: [&str; 10] = [
     "log_mass_stellar",
     "log_sfr_100",
     "log_tau_gyr",
     "t_i_gyr",
-    "mass_weighted_age_gyr",
-    "a_v",
-    "metallicity",
-];
-const DIRICHLET_SHOWN: [&str; 8] = [
-    "log_mass_stellar",
-    "log_sfr_100",
     "t25",
     "t50",
     "t75",
@@ -225,19 +218,17 @@ fn same_fluxes(own: &Model<'_>, other: &Model<'_>) -> Result<(), PixelError> {
     Ok(())
 }
 
-/// A p-value as people read it.
+/// A p-value as people read it, after a sign that says how it compares: none for
+/// equal, in a table.
 #[must_use]
-pub fn p_value(p: f64) -> String {
-    if p < 0.001 { "p < 0.001".to_owned() } else { format!("p = {p:.3}") }
+pub fn p_value(p: f64, equals: &str) -> String {
+    if p < 0.001 { "< 0.001".to_owned() } else { format!("{equals}{p:.3}") }
 }
 
 /// Parameters that figures show of a family.
 #[must_use]
 pub fn shown(science: &Science) -> Vec<&'static str> {
-    match science.prior.sfh {
-        SfhFamily::Tau => TAU_SHOWN.to_vec(),
-        _ => DIRICHLET_SHOWN.to_vec(),
-    }
+    SHOWN.into_iter().filter(|name| science.reported.contains(name)).collect()
 }
 
 fn title(own: &Model<'_>) -> String {
@@ -328,9 +319,9 @@ fn predictive(own: &Model<'_>, prediction: &Prediction, title: &str) -> Result<F
     let what = if prediction.exact { "exact posterior" } else { "draws" };
     let dark = if err.iter().all(|e| *e > 0.0) { "" } else { "; grey: not observed" };
     let note = format!(
-        "posterior predictive {}, smallest \u{3c7}^{{2}} = {:.1} in {} bands; bars: 68 and \
+        "posterior predictive p {}, smallest \u{3c7}^{{2}} = {:.1} in {} bands; bars: 68 and \
          95 % of the {what}{dark}",
-        p_value(check.p_value),
+        p_value(check.p_value, "= "),
         check.least,
         check.bands
     );

@@ -2,7 +2,7 @@
 
 use super::html::{Page, Rows, number};
 use crate::stages::again::Spot;
-use crate::tools::pixel::Prediction;
+use crate::tools::pixel::{Prediction, p_value};
 use serde_json::{Value, json};
 
 /// A pixel that was checked.
@@ -34,7 +34,7 @@ pub fn checks(page: &mut Page, all: &[Checked]) {
             number(f64::from(*mean_snr), 1),
             check.bands.to_string(),
             number(check.least, 1),
-            if check.p_value < 0.001 { "< 0.001".to_owned() } else { number(check.p_value, 3) },
+            p_value(check.p_value, ""),
         ]);
     }
     page.table(&rows, CAPTION);
