@@ -168,11 +168,20 @@ fn two_priors_on_the_same_galaxies_are_compared() -> anyhow::Result<()> {
     let other = bench.text("campaign.toml");
     // Other draws of the same galaxies stand for another prior.
     bench.ok("run", &["--set", "fit.draws=60"])?;
-    let more = ["--other", &other, "--other-set", "fit.draws=60", "--panels", "0"];
+    let json = bench.text("both.json");
+    let more = ["--other", &other, "--other-set", "fit.draws=60", "--panels", "0", "--json", &json];
     let (html, said) = report(&bench, "both.html", &more)?;
     is_well_formed(&python, &bench.path("both.html"))?;
     ensure!(html.contains("6 of 6 galaxies are in both"), "the galaxies in both");
     ensure!(said.contains("resolved: this \u{2212} other"), "{said}");
+    // Other draws: other medians, or a campaign was compared with itself.
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(&json)?)?;
+    let rows = json["masses_between_campaigns"].as_array().context("no comparison")?;
+    let is_it = |row: &&serde_json::Value| {
+        row["comparison"] == "resolved: this - other" && row["population"] == "all"
+    };
+    let row = rows.iter().find(is_it).context("no resolved masses of all galaxies")?;
+    ensure!(row["count"] == 6 && row["scatter_dex"].as_f64() > Some(0.0), "{row}");
     // Not of the same galaxies; not run; a typing error.
     let lighter = "field.mock.log_mass=[8.0,8.5]";
     bench.ok("run", &["--set", lighter])?;
