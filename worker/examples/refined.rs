@@ -9,9 +9,8 @@
 
 use outshine_kernels::quantile;
 use outshine_kernels::random::{Purpose, Stream};
-use outshine_npe::{Object, Sampler};
+use outshine_npe::{Object, Sampler, signal_to_noise};
 use outshine_schemas::campaign::Campaign;
-use outshine_worker::stages::typical::signal_to_noise;
 use outshine_worker::stages::{Drawer, Draws, Refiner, Science, StageError, truth};
 use outshine_worker::tools::read_model;
 use std::path::Path;

@@ -36,6 +36,12 @@ pub enum Purpose {
     IntegratedDraw = 9,
     /// The check of a pixel's posterior against its fluxes; keyed by galaxy and pixel.
     PixelCheck = 10,
+    /// Posterior draws of the simulations that widths are fitted to; keyed by
+    /// index, with the epoch for a seed.
+    Recalibration = 11,
+    /// Draws of fixed noise that a posterior's centre and widths are of; keyed
+    /// by the number of coordinates.
+    Probe = 12,
 }
 
 /// A stream of random numbers with a name.

@@ -185,6 +185,18 @@ impl FeatureSpec {
     }
 }
 
+/// Root mean square of flux over error of the observed bands; 0 without any.
+#[must_use]
+pub fn signal_to_noise(flux: &[f32], err: &[f32]) -> f64 {
+    let (mut sum, mut n) = (0.0, 0.0);
+    for (&f, &e) in flux.iter().zip(err).filter(|(_, e)| **e > 0.0) {
+        let ratio = f64::from(f) / f64::from(e);
+        sum += ratio * ratio;
+        n += 1.0;
+    }
+    if n > 0.0 { (sum / n).sqrt() } else { 0.0 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,13 +4,16 @@ use crate::coordinates::Coordinates;
 use crate::density::{Density, DensitySpec, NAMES, Target};
 use crate::error::NpeError;
 use crate::features::FeatureSpec;
+use crate::recalibration::Recalibration;
 use crate::storage::{Arrays, sha256_hex};
 use crate::train::TrainConfig;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 const FORMAT: &str = "outshine-npe";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+/// Oldest version that is read: the same, without recalibration.
+const OLDEST: u32 = 2;
 const WHAT: &str = "model";
 
 /// How a model was trained.
@@ -37,7 +40,7 @@ pub struct Model {
     pub(crate) target: Target,
     /// p(parameters | fluxes, redshift), and p(redshift | fluxes) if there is one.
     pub(crate) densities: Vec<Density>,
-    training: TrainingFacts,
+    pub(crate) training: TrainingFacts,
     provenance: BTreeMap<String, String>,
 }
 
@@ -89,6 +92,12 @@ impl Model {
         &self.target.features
     }
 
+    /// How widths of the parameters' posterior are corrected, if they are.
+    #[must_use]
+    pub fn recalibration(&self) -> Option<&Recalibration> {
+        self.densities[0].recalibration.as_ref()
+    }
+
     /// How it was trained.
     #[must_use]
     pub fn training(&self) -> &TrainingFacts {
@@ -115,6 +124,9 @@ impl Model {
             let prefix = format!("{name}.");
             density.spec.put_standardisation(&mut arrays, &prefix, &density.standardisation);
             density.spec.put_weights(&mut arrays, &prefix, &density.weights);
+            if let Some(recalibration) = &density.recalibration {
+                recalibration.put(&mut arrays, &prefix);
+            }
         }
         arrays.to_bytes(FORMAT, VERSION, ())
     }
@@ -149,14 +161,14 @@ impl Model {
             version: u32,
         }
         let head: Head = serde_json::from_str(json).map_err(|e| bad(format!("its card: {e}")))?;
-        if head.format != FORMAT || head.version != VERSION {
+        if head.format != FORMAT || !(OLDEST..=VERSION).contains(&head.version) {
             return Err(bad(format!(
-                "its card is `{}` version {}, this program reads `{FORMAT}` version {VERSION}",
+                "its card is `{}` version {}, this program reads `{FORMAT}` version {OLDEST} to {VERSION}",
                 head.format, head.version
             )));
         }
         let card: Card = serde_json::from_str(json).map_err(|e| bad(format!("its card: {e}")))?;
-        let (mut arrays, ()) = Arrays::from_bytes(WHAT, FORMAT, VERSION, safetensors)?;
+        let (mut arrays, ()) = Arrays::from_bytes(WHAT, FORMAT, head.version, safetensors)?;
         if sha256_hex(safetensors) != card.weights_sha256 {
             return Err(bad("card and weights do not belong together".into()));
         }
@@ -171,7 +183,8 @@ impl Model {
             let prefix = format!("{name}.");
             let standardisation = spec.take_standardisation(WHAT, &mut arrays, &prefix)?;
             let weights = spec.take_weights(WHAT, &mut arrays, &prefix)?;
-            densities.push(Density { spec, standardisation, weights });
+            let recalibration = Recalibration::take(WHAT, &mut arrays, &prefix, &spec)?;
+            densities.push(Density { spec, standardisation, weights, recalibration });
         }
         Ok(Self {
             target: card.target,

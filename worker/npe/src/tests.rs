@@ -8,6 +8,7 @@ use crate::flow::maf::Maf;
 use crate::flow::{Architecture, CouplingShape, Flow, MafShape, variables};
 use crate::matmul::Level;
 use crate::model::{Model, TrainingFacts};
+use crate::recalibration::tests::tilted;
 use crate::sampler::{Object, Sampler, Scratch};
 use crate::standardisation::Standardisation;
 use crate::train::TrainConfig;
@@ -40,7 +41,12 @@ fn maf(dims: usize, context: usize, blocks: usize, hidden: usize) -> Architectur
     Architecture::Maf(MafShape { dims, context, blocks, hidden })
 }
 
-fn coupling(dims: usize, context: usize, couplings: usize, hidden: usize) -> Architecture {
+pub(crate) fn coupling(
+    dims: usize,
+    context: usize,
+    couplings: usize,
+    hidden: usize,
+) -> Architecture {
     let (blocks, components, units) = (1, 3, 7);
     // As in a model: the redshift, alone, is logistic.
     let tails = if dims == 1 { Tails::Logistic } else { Tails::Normal };
@@ -50,7 +56,7 @@ fn coupling(dims: usize, context: usize, couplings: usize, hidden: usize) -> Arc
 }
 
 /// A model with random weights, made from the architecture of each density.
-fn random_model(architecture: impl Fn(usize) -> Architecture, redshift: bool) -> Model {
+pub(crate) fn random_model(architecture: impl Fn(usize) -> Architecture, redshift: bool) -> Model {
     let bands: Vec<String> = (0..4).map(|b| format!("b{b}")).collect();
     let features = FeatureSpec::new(bands, vec![1.0; 4]).unwrap();
     let c = features.len();
@@ -74,7 +80,7 @@ fn random_model(architecture: impl Fn(usize) -> Architecture, redshift: bool) ->
             spread: vec![0.3; d],
         };
         let weights = random_weights(&*spec.architecture.flow(Level::detect()), 4);
-        Density { spec, standardisation, weights }
+        Density { spec, standardisation, weights, recalibration: None }
     });
     let training = TrainingFacts {
         config: TrainConfig::default(),
@@ -92,7 +98,7 @@ fn pixel(key: u64) -> ([f32; 4], [f32; 4]) {
 }
 
 /// `n` draws of one object, [d, n].
-fn draws(sampler: &Sampler, object: &Object<'_>, key: u64, n: usize) -> Vec<f32> {
+pub(crate) fn draws(sampler: &Sampler, object: &Object<'_>, key: u64, n: usize) -> Vec<f32> {
     let seen = sampler.see(&[*object]).unwrap();
     let mut out = vec![0.0; n * sampler.coordinates().len()];
     let mut stream = Stream::new(7, Purpose::Draw, key, 0);
@@ -243,11 +249,13 @@ fn no_instruction_set_changes_a_bit() {
     for (model, architecture) in [
         (random_model(|c| maf(5, c, 3, 40), false), maf(3, 5, 2, 19)),
         (random_model(|c| coupling(5, c, 4, 40), true), coupling(3, 5, 3, 19)),
+        (tilted(random_model(|c| coupling(5, c, 4, 40), true), 0.7), coupling(3, 5, 3, 19)),
     ] {
         let mut first: Option<(Vec<u64>, Vec<u32>)> = None;
         for &level in Level::available() {
             let sampler = Sampler::at_level(&model, level);
             let (flux, err) = pixel(1);
+            let flux = flux.map(|f| 1e3 * f);
             let object = Object { flux: &flux, err: &err, redshift: 1.0 };
             let out = draws(&sampler, &object, 1, 70);
             let mut draws: Vec<u64> = out.iter().map(|v| u64::from(v.to_bits())).collect();

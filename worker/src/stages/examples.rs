@@ -56,6 +56,21 @@ impl Simulations {
         Self { science, seed, bands, stored, simulator: None, made }
     }
 
+    /// The simulations of a whole campaign, made here and now.
+    ///
+    /// # Errors
+    /// [`StageError`] of the forward model.
+    pub fn made(science: Arc<Science>, campaign: &Campaign) -> Result<Self, StageError> {
+        let simulator = science.simulator()?;
+        let mut own = Self::new(science, campaign);
+        let count = campaign.simulate.count as usize;
+        own.stored = own.make(&simulator, 0, (0, count))?;
+        if campaign.simulate.fresh {
+            own.simulator = Some(simulator);
+        }
+        Ok(own)
+    }
+
     /// Adds a table of simulations.
     pub fn extend(&mut self, table: &Table, bands: &[String]) -> Result<(), StageError> {
         let mut columns = Vec::new();

@@ -31,6 +31,7 @@ pub mod upstream;
 
 pub use draws::{Drawer, Draws, truth};
 pub use error::{RetryClass, StageError};
+pub use examples::Simulations;
 pub use field::{CHUNK_BLOCKS, field_file};
 pub use model::model_digest;
 pub use refine::{Refined, Refiner};

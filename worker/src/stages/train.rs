@@ -4,7 +4,7 @@ use super::examples::Simulations;
 use super::simulate::SIMULATIONS;
 use super::{Job, Outcome, StageError, compute, model, shipped, upstream};
 use bytes::Bytes;
-use outshine_npe::{Checkpoint, train_span};
+use outshine_npe::{Checkpoint, recalibrated, train_span};
 use outshine_schemas::campaign::Estimator;
 use outshine_schemas::outcome::chain;
 use outshine_schemas::task::Stage;
@@ -101,6 +101,8 @@ fn train(job: &Job, data: &Simulations, from: Option<Checkpoint>) -> Result<Outc
     outcome.fact("best_validation_loss", best);
     if checkpoint.finished() {
         let trained = checkpoint.model(science.provenance.clone());
+        let passes = science.train.recalibration_passes;
+        let trained = recalibrated(trained, data, passes, job.threads)?;
         outcome.file(model::DESCRIPTION, Bytes::from(trained.to_json()), 0);
         outcome.file(model::WEIGHTS, Bytes::from(trained.to_safetensors()), 0);
     }

@@ -11,7 +11,7 @@ use super::{Job, Science, StageError, model, parallel, upstream};
 use outshine_kernels::random::{Purpose, Stream};
 use outshine_kernels::{quantile, scalar};
 use outshine_npe::diagnostics::Predictive;
-use outshine_npe::{Object, Sampler};
+use outshine_npe::{Object, Sampler, signal_to_noise};
 use outshine_schemas::task::Stage;
 use outshine_sps::grid::Scratch;
 use outshine_sps::{Parameters, RedshiftGrid, Sfh, SfhFamily};
@@ -148,17 +148,6 @@ pub(crate) fn population(
         a_v: free[6],
         redshift,
     }
-}
-
-/// Root mean square of flux over error of the observed bands; 0 without any.
-pub fn signal_to_noise(flux: &[f32], err: &[f32]) -> f64 {
-    let (mut sum, mut n) = (0.0, 0.0);
-    for (&f, &e) in flux.iter().zip(err).filter(|(_, e)| **e > 0.0) {
-        let ratio = f64::from(f) / f64::from(e);
-        sum += ratio * ratio;
-        n += 1.0;
-    }
-    if n > 0.0 { (sum / n).sqrt() } else { 0.0 }
 }
 
 /// A simulation looked at.

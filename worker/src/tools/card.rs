@@ -78,6 +78,11 @@ fn describe(model: &Model, bytes: usize, text: &mut String) {
             training.best_epoch, training.epochs, training.examples, training.validation_loss
         ),
     );
+    let tilt = model.recalibration().map_or("none".to_owned(), |recalibration| {
+        let (snr, strength) = recalibration.reach();
+        format!("of objects above S/N {snr:.0}, by strengths up to {strength:.2}")
+    });
+    line(text, "recalibration", tilt);
     let config = serde_json::to_string(&training.config).unwrap_or_default();
     line(text, "settings", config);
     for (key, value) in model.provenance() {

@@ -14,17 +14,20 @@ pub use redshift::RedshiftPosterior;
 use crate::coordinates::Coordinates;
 use crate::density::{Density, DensitySpec, Target};
 use crate::error::{NpeError, check_length};
-use crate::features::FeatureSpec;
+use crate::features::{FeatureSpec, signal_to_noise};
 use crate::flow::Architecture;
 use crate::lane_group::LANES;
 use crate::matmul::Level;
 use crate::model::Model;
+use crate::recalibration::{PROBES, Recalibration, Tilt};
 use crate::standardisation::Standardisation;
 use coupling::{CouplingSampler, CouplingScratch, Prepared};
 use maf::{Constants, MafSampler, MafScratch};
-use outshine_kernels::random::Stream;
+use outshine_kernels::random::{Purpose, Stream};
 use outshine_kernels::{scalar, wide};
 
+/// Most draws tried per draw that is kept; one in two or more is.
+const MOST_TRIES: usize = 64;
 /// Bound of the unbounded coordinates in noise space and between layers.
 const WIDEST: f32 = 1e6;
 
@@ -34,6 +37,9 @@ pub struct Sampler {
     target: Target,
     parameters: Drawable,
     redshift: Option<Drawable>,
+    recalibration: Option<Recalibration>,
+    /// Random words of the draws that centre and width are of.
+    probe_words: Vec<u32>,
     /// Standard deviation of the base noise; 1 for the posterior as trained.
     base_scale: f32,
 }
@@ -70,6 +76,8 @@ pub struct Seen {
     centre: Vec<f64>,
     scale: Vec<f64>,
     conditions: Vec<Conditions>,
+    /// How the density of each object is tilted; empty where no model is.
+    tilts: Vec<Option<Tilt>>,
 }
 
 #[derive(Debug)]
@@ -89,6 +97,24 @@ pub struct Scratch {
     maf: MafScratch,
 }
 
+/// Words of [`PROBES`] draws: a mixture's components as often as they are probable,
+/// and each normal number with its negative.
+fn probe_words(dims: usize) -> Vec<u32> {
+    let mut stream = Stream::new(0, Purpose::Probe, dims as u64, 0);
+    let mut words = vec![0; PROBES * (dims + 1)];
+    let (half, mirrored) = words.split_at_mut(PROBES / 2 * (dims + 1));
+    stream.fill(half);
+    let draws = half.chunks_exact_mut(dims + 1).zip(mirrored.chunks_exact_mut(dims + 1));
+    for (k, (draw, mirror)) in draws.enumerate() {
+        draw[0] = (2 * k as u32 + 1) << (u32::BITS - PROBES.trailing_zeros());
+        mirror[0] = draw[0];
+        for (mirror, word) in mirror[1..].iter_mut().zip(&draw[1..]) {
+            *mirror = !word;
+        }
+    }
+    words
+}
+
 impl Seen {
     /// Number of objects.
     #[must_use]
@@ -100,6 +126,11 @@ impl Seen {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.conditions.is_empty()
+    }
+
+    /// How object `i` is tilted.
+    pub(crate) fn tilt(&self, i: usize) -> Option<&Tilt> {
+        self.tilts.get(i).and_then(Option::as_ref)
     }
 }
 
@@ -150,9 +181,12 @@ impl Drawable {
     /// ln density of `theta` in the bounded coordinates, inside the box.
     fn log_prob(&self, seen: &Seen, i: usize, theta: &[f64]) -> f64 {
         let d = theta.len();
+        let tilt = seen.tilt(i);
+        let mut log_tilt = -tilt.map_or(0.0, Tilt::log_norm);
         let (mut log_jacobian, mut w) = (0.0, Vec::with_capacity(d));
         for (k, value) in theta.iter().enumerate() {
             let (u, log_du) = self.spec.coordinates.to_unbounded(k, *value);
+            log_tilt += tilt.map_or(0.0, |tilt| f64::from(tilt.log_weight(k, u as f32)));
             let scale = seen.scale[i * d + k];
             w.push(((u - seen.centre[i * d + k]) / scale) as f32);
             log_jacobian += log_du - scalar::ln(scale);
@@ -162,7 +196,7 @@ impl Drawable {
             (Engine::Maf(s), Conditions::Maf(constants)) => s.log_density(constants, &w),
             _ => f64::NAN,
         };
-        log_q + log_jacobian
+        log_q + log_jacobian + log_tilt
     }
 }
 
@@ -175,7 +209,10 @@ impl Sampler {
 
     /// The same on one instruction set.
     pub(crate) fn at_level(model: &Model, level: Level) -> Self {
+        let dims = model.target.coordinates.len();
         Self {
+            recalibration: model.densities[0].recalibration.clone(),
+            probe_words: probe_words(dims),
             target: model.target.clone(),
             parameters: Drawable::new(&model.densities[0], level),
             redshift: model.densities.get(1).map(|d| Drawable::new(d, level)),
@@ -223,12 +260,38 @@ impl Sampler {
             spec.check(object.flux, object.err, object.redshift)?;
             spec.features(object.flux, object.err, object.redshift, features);
         }
-        Ok(self.parameters.see(&features, objects.len()))
+        let mut seen = self.parameters.see(&features, objects.len());
+        if let Some(recalibration) = &self.recalibration {
+            let mut scratch = Scratch::default();
+            for (i, o) in objects.iter().enumerate() {
+                let snr = signal_to_noise(o.flux, o.err);
+                let probes = || self.probes(&seen, i, &mut scratch);
+                let tilt = recalibration.tilt(snr, o.redshift, probes);
+                seen.tilts.push(tilt);
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Draws of fixed noise of object `i`, before any recalibration: [d, [`PROBES`]]
+    /// unbounded coordinates.
+    pub(crate) fn probes(&self, seen: &Seen, i: usize, s: &mut Scratch) -> Vec<f32> {
+        let d = self.target.coordinates.len();
+        let mut probes = vec![0.0; d * PROBES];
+        for (k, words) in self.probe_words.chunks(LANES * (d + 1)).enumerate() {
+            self.unbounded(seen, i, words, s);
+            let lanes = words.len() / (d + 1);
+            for (row, values) in probes.chunks_exact_mut(PROBES).zip(s.state.chunks_exact(LANES)) {
+                row[k * LANES..k * LANES + lanes].copy_from_slice(&values[..lanes]);
+            }
+        }
+        probes
     }
 
     /// Draws `n` points from p(theta | object `i` of `seen`).
     ///
-    /// Draw k takes the words k (d + 1) .. (k + 1) (d + 1) of `stream`. `out`:
+    /// Without tilt, draw k takes the words k (d + 1) .. (k + 1) (d + 1) of `stream`;
+    /// with one, it is the k-th that is kept, d + 2 words each. `out`:
     /// [d, n], coordinate after coordinate; every draw is in the box.
     ///
     /// # Errors
@@ -262,45 +325,68 @@ impl Sampler {
         out: &mut [f32],
     ) {
         let d = self.target.coordinates.len();
-        let words = d + 1;
-        s.state.resize(d * LANES, 0.0);
-        s.bits.resize(d * LANES, 0);
-        s.words.resize(LANES * words, 0);
-        let mut start = range.start;
+        let tilt = seen.tilt(i);
+        let mut drawn = std::mem::take(&mut s.words);
+        let (mut start, mut tries) = (range.start, MOST_TRIES * (range.len() + LANES));
         while start < range.end {
-            let lanes = LANES.min(range.end - start);
-            stream.fill(&mut s.words[..lanes * words]);
-            let mut choice = [0u32; LANES];
-            for (l, words) in s.words[..lanes * words].chunks_exact(words).enumerate() {
-                choice[l] = words[0];
-                for k in 0..d {
-                    s.bits[k * LANES + l] = words[1 + k];
+            let wanted = LANES.min(range.end - start);
+            // Where draws are rejected, all lanes are tried, so that a draw does
+            // not depend on how many are wanted.
+            let mut lanes = if tilt.is_some() { LANES } else { wanted };
+            drawn.resize(lanes * (d + 1), 0);
+            stream.fill(&mut drawn);
+            self.unbounded(seen, i, &drawn, s);
+            if let Some(tilt) = tilt {
+                drawn.resize(lanes, 0);
+                stream.fill(&mut drawn);
+                tries = tries.saturating_sub(lanes);
+                if tries > 0 {
+                    lanes = tilt.keep(&drawn, &mut s.state);
                 }
             }
-            wide::normals(&s.bits, &mut s.state);
-            if self.base_scale != 1.0 {
-                s.state.iter_mut().for_each(|z| *z *= self.base_scale);
-            }
-            match (&self.parameters.engine, &seen.conditions[i]) {
-                (Engine::Coupling(sampler), Conditions::Coupling(outputs, prepared)) => {
-                    sampler.denoise(outputs, prepared, &choice, &mut s.state, &mut s.coupling);
-                }
-                (Engine::Maf(sampler), Conditions::Maf(constants)) => {
-                    sampler.denoise(constants, &mut s.state, &mut s.maf);
-                }
-                _ => unreachable!("objects are seen by the sampler that draws"),
-            }
+            lanes = lanes.min(wanted);
             for k in 0..d {
-                let (centre, scale) = (seen.centre[i * d + k] as f32, seen.scale[i * d + k] as f32);
-                let values = &mut s.state[k * LANES..(k + 1) * LANES];
-                for w in values.iter_mut() {
-                    *w = centre + scale * *w;
-                }
+                let values = &mut s.state[k * LANES..k * LANES + lanes];
                 let (low, high) = (self.coordinates().low()[k], self.coordinates().high()[k]);
                 wide::normal_to_range(values, low as f32, high as f32);
-                out[k * n + start..k * n + start + lanes].copy_from_slice(&values[..lanes]);
+                out[k * n + start..k * n + start + lanes].copy_from_slice(values);
             }
             start += lanes;
+        }
+        s.words = drawn;
+    }
+
+    /// Turns random words, d + 1 per draw and [`LANES`] draws at most, into
+    /// unbounded coordinates in `s.state`, before any recalibration.
+    fn unbounded(&self, seen: &Seen, i: usize, words: &[u32], s: &mut Scratch) {
+        let d = self.target.coordinates.len();
+        s.state.resize(d * LANES, 0.0);
+        s.bits.resize(d * LANES, 0);
+        let mut choice = [0u32; LANES];
+        for (l, words) in words.chunks_exact(d + 1).enumerate() {
+            choice[l] = words[0];
+            for k in 0..d {
+                s.bits[k * LANES + l] = words[1 + k];
+            }
+        }
+        wide::normals(&s.bits, &mut s.state);
+        if self.base_scale != 1.0 {
+            s.state.iter_mut().for_each(|z| *z *= self.base_scale);
+        }
+        match (&self.parameters.engine, &seen.conditions[i]) {
+            (Engine::Coupling(sampler), Conditions::Coupling(outputs, prepared)) => {
+                sampler.denoise(outputs, prepared, &choice, &mut s.state, &mut s.coupling);
+            }
+            (Engine::Maf(sampler), Conditions::Maf(constants)) => {
+                sampler.denoise(constants, &mut s.state, &mut s.maf);
+            }
+            _ => unreachable!("objects are seen by the sampler that draws"),
+        }
+        for k in 0..d {
+            let (centre, scale) = (seen.centre[i * d + k] as f32, seen.scale[i * d + k] as f32);
+            for w in &mut s.state[k * LANES..(k + 1) * LANES] {
+                *w = centre + scale * *w;
+            }
         }
     }
 

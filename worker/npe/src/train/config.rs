@@ -93,6 +93,9 @@ pub struct TrainConfig {
     /// Longest gradient (Euclidean norm over the weights of one density);
     /// longer ones are scaled down.
     pub gradient_clip: f64,
+    /// Passes over the training set, observed afresh, that widths of intervals
+    /// are fitted to once it is trained; 0: they are left as they are.
+    pub recalibration_passes: u32,
     /// Seed of weights, split and order.
     pub seed: u64,
 }
@@ -117,6 +120,7 @@ impl Default for TrainConfig {
             patience: 20,
             validation_fraction: 0.1,
             gradient_clip: 5.0,
+            recalibration_passes: 2,
             seed: 1,
         }
     }
@@ -165,6 +169,10 @@ impl TrainConfig {
         if !(self.validation_fraction > 0.0 && self.validation_fraction < 1.0) {
             let found = self.validation_fraction.to_string();
             return refuse("validation_fraction", found, "above 0, below 1 (0.1 is usual)");
+        }
+        if self.recalibration_passes > 100 {
+            let found = self.recalibration_passes.to_string();
+            return refuse("recalibration_passes", found, "at most 100 passes (2 are usual)");
         }
         if !(self.gradient_clip > 0.0 && self.gradient_clip.is_finite()) {
             return refuse("gradient_clip", self.gradient_clip.to_string(), "above 0 (5 is usual)");
@@ -244,6 +252,7 @@ mod tests {
             r#"{"batch": 0}"#,
             r#"{"patience": 0}"#,
             r#"{"gradient_clip": -1.0}"#,
+            r#"{"recalibration_passes": 101}"#,
             r#"{"device": "cuda"}"#,
             r#"{"schedule": {"cosine": {"final_fraction": 2.0}}}"#,
         ] {

@@ -23,7 +23,8 @@ use crate::flow::{Flow, Layer, variables};
 use crate::matmul::Level;
 use batches::{Observed, Observer, Rows, split_indices};
 use outshine_kernels::random::{Purpose, Stream};
-use parallel::{each, parallel};
+use parallel::each;
+pub(crate) use parallel::parallel;
 use std::ops::ControlFlow;
 
 /// Slices of a batch, the most threads that training can use.

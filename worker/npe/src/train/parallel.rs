@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Runs `job` for 0..n on `threads` threads; results in order.
-pub(super) fn parallel<T: Send>(
+pub(crate) fn parallel<T: Send>(
     threads: usize,
     n: usize,
     job: impl Fn(usize) -> T + Sync,

@@ -1,0 +1,209 @@
+//! Tilted densities and the fit of their strengths.
+
+use super::{Recalibration, recalibrated};
+use crate::error::NpeError;
+use crate::examples::Examples;
+use crate::features::signal_to_noise;
+use crate::model::Model;
+use crate::sampler::{Object, Sampler, Scratch};
+use crate::storage::sha256_hex;
+use crate::tests::{coupling, draws, random_model};
+use outshine_kernels::random::{Purpose, Stream};
+
+const DIMS: usize = 3;
+
+/// One whose draws keep away from the edges of the box.
+fn model() -> Model {
+    let mut model = random_model(|c| coupling(DIMS, c, 3, 20), false);
+    let density = &mut model.densities[0];
+    density.weights.iter_mut().flatten().for_each(|w| *w *= 0.2);
+    let own = &mut density.standardisation;
+    own.weight.fill(0.0);
+    let row = own.weight.len() / DIMS;
+    own.weight.chunks_exact_mut(row).for_each(|row| row[row.len() - 1] = 0.5);
+    own.spread.fill(0.2);
+    model
+}
+
+/// A model tilted by one strength in every coordinate beyond the first node.
+pub(crate) fn tilted(mut model: Model, strength: f64) -> Model {
+    let dims = model.coordinates().len();
+    let mut own = Recalibration::none(dims, model.redshift_range());
+    let (nodes, depth) = (own.nodes(), own.ln_one_plus_z.len());
+    for (at, k) in own.strength.iter_mut().enumerate() {
+        *k = if at % nodes < depth { 0.0 } else { strength };
+    }
+    model.densities[0].recalibration = Some(own);
+    model
+}
+
+/// Fluxes and errors at a mean S/N of about `snr`.
+fn object(key: u64, snr: f64) -> ([f32; 4], [f32; 4]) {
+    let mut s = Stream::new(5, Purpose::MockPixel, key, 0);
+    (std::array::from_fn(|_| (snr * (1.0 + 0.2 * s.normal())) as f32), [1.0; 4])
+}
+
+/// Draws of the tilted model against those of the plain one, weighted; its
+/// density against the plain one.
+#[test]
+fn draws_follow_the_tilted_density() {
+    let (plain, other) = (Sampler::new(&model()), Sampler::new(&tilted(model(), 0.8)));
+    let (flux, err) = object(1, 2000.0);
+    let object = Object { flux: &flux, err: &err, redshift: 1.0 };
+    let seen = other.see(&[object]).unwrap();
+    let tilt = seen.tilt(0).expect("a bright object is tilted").clone();
+    let n = 100_000;
+    let (before, after) = (draws(&plain, &object, 1, n), draws(&other, &object, 1, n));
+    let unbounded = |sample: &[f32], i: usize, k: usize| {
+        plain.coordinates().to_unbounded(i, f64::from(sample[i * n + k])).0 as f32
+    };
+    let (mut total, mut squares) = (0.0, [[0.0f64; 2]; DIMS]);
+    for k in 0..n {
+        let w: f32 = (0..DIMS).map(|i| tilt.log_weight(i, unbounded(&before, i, k))).sum();
+        let w = f64::from(w.exp());
+        total += w;
+        for (i, [weighted, drawn]) in squares.iter_mut().enumerate() {
+            *weighted += w * f64::from(tilt.deviate(i, unbounded(&before, i, k))).powi(2).min(9.0);
+            *drawn += f64::from(tilt.deviate(i, unbounded(&after, i, k))).powi(2).min(9.0);
+        }
+    }
+    let plain_square: f64 =
+        (0..n).map(|k| f64::from(tilt.deviate(0, unbounded(&before, 0, k))).powi(2).min(9.0)).sum();
+    for [weighted, drawn] in squares {
+        let (weighted, drawn) = (weighted / total, drawn / n as f64);
+        // Squares up to 9 scatter by less than 1.5: five standard errors of both.
+        assert!(
+            (weighted - drawn).abs() < 5.0 * 1.5 * (3.0 / n as f64).sqrt(),
+            "{weighted} {drawn}"
+        );
+    }
+    assert!(squares[0][1] < 0.9 * plain_square, "the tilt is one");
+    // 64 probes, whose weights scatter by about half their mean.
+    assert!((tilt.log_norm() - (total / n as f64).ln()).abs() < 5.0 * 0.5 / 8.0);
+    for k in 0..20 {
+        let theta: Vec<f64> = (0..DIMS).map(|i| f64::from(after[i * n + k])).collect();
+        let w: f32 = (0..DIMS).map(|i| tilt.log_weight(i, unbounded(&after, i, k))).sum();
+        let expected = plain.log_prob(&object, &theta) + f64::from(w) - tilt.log_norm();
+        // Rounding of w.
+        assert!((other.log_prob(&object, &theta) - expected).abs() < 1e-4);
+    }
+}
+
+#[test]
+fn faint_objects_are_left_as_they_are() {
+    let (plain, other) = (Sampler::new(&model()), Sampler::new(&tilted(model(), 0.8)));
+    for (snr, same) in [(20.0, true), (55.0, true), (500.0, false)] {
+        let (flux, err) = object(2, snr / 1.02);
+        assert!((signal_to_noise(&flux, &err) / snr - 1.0).abs() < 0.25);
+        let object = Object { flux: &flux, err: &err, redshift: 2.0 };
+        assert_eq!(draws(&plain, &object, 1, 50) == draws(&other, &object, 1, 50), same, "{snr}");
+    }
+}
+
+/// A few draws are the first of many.
+#[test]
+fn how_many_are_drawn_does_not_matter() {
+    let sampler = Sampler::new(&tilted(model(), 1.0));
+    let (flux, err) = object(3, 3000.0);
+    let object = Object { flux: &flux, err: &err, redshift: 2.0 };
+    let (few, many) = (draws(&sampler, &object, 1, 37), draws(&sampler, &object, 1, 64));
+    for i in 0..DIMS {
+        assert_eq!(few[i * 37..(i + 1) * 37], many[i * 64..i * 64 + 37]);
+    }
+}
+
+/// Objects whose true values are drawn from the model with its noise scaled.
+struct Known {
+    sampler: Sampler,
+    n: u64,
+}
+
+impl Examples for Known {
+    fn len(&self) -> u64 {
+        self.n
+    }
+
+    fn fill(&self, i: u64, e: u64, theta: &mut [f64], flux: &mut [f32], err: &mut [f32]) -> f64 {
+        let mut s = Stream::new(e, Purpose::Observation, i, 0);
+        let redshift = s.uniform_in(2.0, 3.0);
+        let (f, s_err) = object(i + 1_000_000 * (e % 1000), 10f64.powf(s.uniform_in(3.4, 4.2)));
+        flux.copy_from_slice(&f);
+        err.copy_from_slice(&s_err);
+        let seen = self.sampler.see(&[Object { flux, err, redshift }]).unwrap();
+        let mut out = [0.0; DIMS];
+        self.sampler.draw(&seen, 0, &mut s, 1, &mut Scratch::default(), &mut out).unwrap();
+        theta.iter_mut().zip(out).for_each(|(t, v)| *t = f64::from(v));
+        redshift
+    }
+}
+
+/// Deviation of the coverage of 68 % intervals, worst coordinate, above S/N 1000.
+fn worst(model: &Model, data: &Known) -> f64 {
+    let sampler = Sampler::new(model);
+    let n = 200;
+    let (mut inside, mut count) = ([0.0; DIMS], 0.0);
+    let (mut theta, mut flux, mut err) = ([0.0; DIMS], [0.0; 4], [0.0; 4]);
+    for i in 0..data.n {
+        let redshift = data.fill(i, 77, &mut theta, &mut flux, &mut err);
+        if signal_to_noise(&flux, &err) < 1000.0 {
+            continue;
+        }
+        let out = draws(&sampler, &Object { flux: &flux, err: &err, redshift }, i, n);
+        count += 1.0;
+        for (k, inside) in inside.iter_mut().enumerate() {
+            let below =
+                out[k * n..(k + 1) * n].iter().filter(|v| f64::from(**v) < theta[k]).count();
+            *inside += f64::from(u8::from((below as f64 / n as f64 - 0.5).abs() < 0.34));
+        }
+    }
+    inside
+        .map(|inside| inside / count - 0.68)
+        .into_iter()
+        .fold(0.0, |a, b| if b.abs() > f64::abs(a) { b } else { a })
+}
+
+#[test]
+fn intervals_that_are_too_wide_are_drawn_together() -> Result<(), NpeError> {
+    let data =
+        |scale: f32| Known { sampler: Sampler::new(&model()).with_base_scale(scale), n: 16_000 };
+    let narrow = data(0.9);
+    let before = worst(&model(), &narrow);
+    let own = recalibrated(model(), &narrow, 1, 1)?;
+    let after = worst(&own, &narrow);
+    // A standard error of 0.004; what is left is the doubt in favour of no tilt.
+    assert!(before > 0.05, "{before}");
+    assert!(after.abs() < 0.025, "{before} {after}");
+    assert_eq!(own, recalibrated(model(), &narrow, 1, 2)?, "threads change nothing");
+    assert_eq!(own, recalibrated(own.clone(), &narrow, 1, 2)?, "nor does an earlier tilt");
+
+    let none = recalibrated(model(), &data(1.0), 1, 2)?;
+    let strength = &none.recalibration().unwrap().strength;
+    let mean = strength.iter().sum::<f64>() / strength.len() as f64;
+    // Noise of nodes that hold a few hundred objects each.
+    assert!(mean.abs() < 0.1, "{mean}");
+    assert_eq!(recalibrated(own, &narrow, 0, 1)?.recalibration(), None);
+    Ok(())
+}
+
+#[test]
+fn a_model_keeps_its_tilt_and_one_without_is_read() {
+    let own = tilted(model(), 0.4);
+    let (json, weights) = (own.to_json(), own.to_safetensors());
+    assert_eq!(Model::from_parts(&json, &weights).unwrap(), own);
+
+    let beyond = tilted(model(), 9.0);
+    let error = Model::from_parts(&beyond.to_json(), &beyond.to_safetensors()).unwrap_err();
+    assert!(error.to_string().contains("recalibration"), "{error}");
+
+    // Version 2 is the same without recalibration; the checksum is of the arrays.
+    let plain = model();
+    let (from, to) = (br#"\"version\":3"#, br#"\"version\":2"#);
+    let mut weights = plain.to_safetensors();
+    let at = weights.windows(from.len()).position(|w| w == from).expect("a version");
+    weights[at..at + from.len()].copy_from_slice(to);
+    let json = plain.to_json().replace("\"version\": 3", "\"version\": 2");
+    let json = json.replace(&sha256_hex(&plain.to_safetensors()), &sha256_hex(&weights));
+    assert_eq!(Model::from_parts(&json, &weights).unwrap(), plain);
+    let json = json.replacen("\"version\": 2", "\"version\": 1", 1);
+    assert!(Model::from_parts(&json, &weights).unwrap_err().to_string().contains("version 1"));
+}
