@@ -27,8 +27,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::create_dir_all(out)?;
     std::fs::write(Path::new(out).join(MODEL_FILES[0]), model.to_json())?;
     std::fs::write(Path::new(out).join(MODEL_FILES[1]), model.to_safetensors())?;
-    let recalibration =
-        model.recalibration().ok_or("no pass over the training set was asked for")?;
-    print!("{}", recalibration.table(model.coordinates().names()));
+    match model.recalibration() {
+        Some(recalibration) => print!("{}", recalibration.table(model.coordinates().names())),
+        None => println!("none: train.recalibration_passes is 0"),
+    }
     Ok(())
 }

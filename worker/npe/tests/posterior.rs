@@ -201,7 +201,7 @@ fn a_model_survives_storage_and_damage_is_noticed() {
     *flipped.last_mut().unwrap() ^= 1;
     assert!(unreadable(&json, &flipped));
     assert!(unreadable(&json[..json.len() / 2], &weights));
-    assert!(unreadable(&json.replacen("\"version\": 2", "\"version\": 9", 1), &weights));
+    assert!(unreadable(&json.replacen("\"version\": 3", "\"version\": 9", 1), &weights));
     assert!(unreadable("{}", &weights));
 }
 

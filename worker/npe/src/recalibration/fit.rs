@@ -32,6 +32,8 @@ const ROUNDS: usize = 25;
 const STEP: f64 = 0.6;
 /// Objects' worth of no tilt at every node.
 const PRIOR: f64 = 500.0;
+/// Most examples of a pass: some 200 MB are kept of as many, half of them bright.
+const MOST_EXAMPLES: u64 = 200_000;
 /// Far from epochs that a training has.
 const FIRST_EPOCH: u64 = 1 << 32;
 /// Steps of a stored deviate, and its bound.
@@ -74,14 +76,15 @@ pub fn recalibrated(
     let dims = model.coordinates().len();
     let mut found = Recalibration::none(dims, model.redshift_range());
     let mut seen = Seen::default();
+    let examples = data.len().min(MOST_EXAMPLES);
     for epoch in (FIRST_EPOCH..).take(passes as usize) {
         data.begin(epoch, threads)?;
         let look = |piece: usize| {
             let from = (piece * PIECE) as u64;
-            let range = from..(from + PIECE as u64).min(data.len());
+            let range = from..(from + PIECE as u64).min(examples);
             look(&sampler, &found, data, epoch, range)
         };
-        for part in parallel(threads, data.len().div_ceil(PIECE as u64) as usize, look) {
+        for part in parallel(threads, examples.div_ceil(PIECE as u64) as usize, look) {
             let mut part = part?;
             seen.places.append(&mut part.places);
             seen.deviates.append(&mut part.deviates);

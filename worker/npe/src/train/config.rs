@@ -93,8 +93,8 @@ pub struct TrainConfig {
     /// Longest gradient (Euclidean norm over the weights of one density);
     /// longer ones are scaled down.
     pub gradient_clip: f64,
-    /// Passes over the training set, observed afresh, that widths of intervals
-    /// are fitted to once it is trained; 0: they are left as they are.
+    /// Passes over the training set (200,000 of it at most), observed afresh, that
+    /// posteriors of bright objects are calibrated on once trained; 0: not at all.
     pub recalibration_passes: u32,
     /// Seed of weights, split and order.
     pub seed: u64,
