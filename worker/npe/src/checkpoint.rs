@@ -107,7 +107,6 @@ impl Checkpoint {
             spec: d.spec.clone(),
             standardisation: d.standardisation.clone(),
             weights: d.best_weights.clone(),
-            recalibration: None,
         });
         Model::new(self.state.target.clone(), densities.collect(), training, provenance)
     }

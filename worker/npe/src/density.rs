@@ -5,7 +5,6 @@ use crate::error::NpeError;
 use crate::features::FeatureSpec;
 use crate::flow::{Architecture, Layer};
 use crate::matmul::Level;
-use crate::recalibration::Recalibration;
 use crate::standardisation::Standardisation;
 use crate::storage::Arrays;
 use crate::train::TrainConfig;
@@ -39,8 +38,6 @@ pub(crate) struct Density {
     pub spec: DensitySpec,
     pub standardisation: Standardisation,
     pub weights: Vec<Vec<f32>>,
-    /// Of the parameters' density, where it was made.
-    pub recalibration: Option<Recalibration>,
 }
 
 /// Names of a model's densities in stored files, in order.

@@ -40,6 +40,8 @@ pub struct Model {
     pub(crate) target: Target,
     /// p(parameters | fluxes, redshift), and p(redshift | fluxes) if there is one.
     pub(crate) densities: Vec<Density>,
+    /// Of the parameters' density.
+    pub(crate) recalibration: Option<Recalibration>,
     pub(crate) training: TrainingFacts,
     provenance: BTreeMap<String, String>,
 }
@@ -65,7 +67,7 @@ impl Model {
         training: TrainingFacts,
         provenance: BTreeMap<String, String>,
     ) -> Self {
-        Self { target, densities, training, provenance }
+        Self { target, densities, recalibration: None, training, provenance }
     }
 
     /// The prior box.
@@ -95,7 +97,7 @@ impl Model {
     /// How widths of the parameters' posterior are corrected, if they are.
     #[must_use]
     pub fn recalibration(&self) -> Option<&Recalibration> {
-        self.densities[0].recalibration.as_ref()
+        self.recalibration.as_ref()
     }
 
     /// How it was trained.
@@ -124,9 +126,9 @@ impl Model {
             let prefix = format!("{name}.");
             density.spec.put_standardisation(&mut arrays, &prefix, &density.standardisation);
             density.spec.put_weights(&mut arrays, &prefix, &density.weights);
-            if let Some(recalibration) = &density.recalibration {
-                recalibration.put(&mut arrays, &prefix);
-            }
+        }
+        if let Some(recalibration) = &self.recalibration {
+            recalibration.put(&mut arrays);
         }
         arrays.to_bytes(FORMAT, VERSION, ())
     }
@@ -167,7 +169,11 @@ impl Model {
                 head.format, head.version
             )));
         }
-        let card: Card = serde_json::from_str(json).map_err(|e| bad(format!("its card: {e}")))?;
+        let mut card: Card =
+            serde_json::from_str(json).map_err(|e| bad(format!("its card: {e}")))?;
+        if head.version == OLDEST {
+            card.training.config.recalibration_passes = 0;
+        }
         let (mut arrays, ()) = Arrays::from_bytes(WHAT, FORMAT, head.version, safetensors)?;
         if sha256_hex(safetensors) != card.weights_sha256 {
             return Err(bad("card and weights do not belong together".into()));
@@ -183,12 +189,14 @@ impl Model {
             let prefix = format!("{name}.");
             let standardisation = spec.take_standardisation(WHAT, &mut arrays, &prefix)?;
             let weights = spec.take_weights(WHAT, &mut arrays, &prefix)?;
-            let recalibration = Recalibration::take(WHAT, &mut arrays, &prefix, &spec)?;
-            densities.push(Density { spec, standardisation, weights, recalibration });
+            densities.push(Density { spec, standardisation, weights });
         }
+        let dims = card.target.coordinates.len();
+        let recalibration = Recalibration::take(WHAT, &mut arrays, dims)?;
         Ok(Self {
             target: card.target,
             densities,
+            recalibration,
             training: card.training,
             provenance: card.provenance,
         })

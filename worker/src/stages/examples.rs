@@ -206,3 +206,40 @@ impl Examples for Simulations {
         self.observe(set, index, epoch, theta, flux, err)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stages::simulate::{SIMULATIONS, simulate};
+    use crate::stages::tests::job;
+    use outshine_schemas::task::{Shard, Stage};
+    use outshine_store::parquet;
+
+    /// Made here and now, or read from the tables of stage simulate.
+    #[tokio::test]
+    async fn simulations_are_the_same_however_they_come() {
+        let text = "name = \"a\"\nestimator = \"train\"\n[field]\npixels = \"p\"\n[simulate]\ncount = 40\n";
+        let own = job(text, Stage::Simulate, Shard { start: 0, end: 40 }).await;
+        let campaign = &own.campaign.campaign;
+        let mut read = Simulations::new(own.science.clone(), campaign);
+        let bytes = simulate(&own).unwrap().files[0].1.clone();
+        read.extend(&parquet::decode(SIMULATIONS, bytes, None).unwrap(), &campaign.bands).unwrap();
+        read.keep_making().unwrap();
+        let made = Simulations::made(own.science.clone(), campaign).unwrap();
+        assert_eq!((read.len(), made.len()), (40, 40));
+        let bands = campaign.bands.len();
+        for epoch in [0, 3, HELD_OUT] {
+            let look = |data: &Simulations, index: u64| {
+                let (mut theta, mut flux, mut err) =
+                    (vec![0.0; 5], vec![0.0; bands], vec![0.0; bands]);
+                let redshift = data.fill(index, epoch, &mut theta, &mut flux, &mut err);
+                (redshift, theta, flux, err)
+            };
+            read.begin(epoch, 1).unwrap();
+            made.begin(epoch, 2).unwrap();
+            for index in 0..40 {
+                assert_eq!(look(&read, index), look(&made, index), "{index} of epoch {epoch}");
+            }
+        }
+    }
+}

@@ -8,7 +8,7 @@
 //! stands for rejecting them. A node with few objects stays near 0. A strength
 //! may be negative: drawing A_V together draws the start of star formation along.
 
-use super::{Place, Recalibration, STRENGTHS, Tilt, log_weight};
+use super::{Frame, Place, Recalibration, STRENGTHS, log_weight};
 use crate::error::NpeError;
 use crate::examples::Examples;
 use crate::features::signal_to_noise;
@@ -42,13 +42,13 @@ const BOUND: f32 = 15.9;
 
 /// Objects that a tilt reaches.
 #[derive(Default)]
-struct Seen {
+struct Bright {
     places: Vec<Place>,
     /// [objects, coordinates, true value and draws] deviates t, in [`STEPS`].
     deviates: Vec<i16>,
 }
 
-impl Seen {
+impl Bright {
     fn object(&self, k: usize, dims: usize) -> &[i16] {
         let size = dims * (DRAWS + 1);
         &self.deviates[k * size..(k + 1) * size]
@@ -67,7 +67,7 @@ pub fn recalibrated(
     passes: u32,
     threads: usize,
 ) -> Result<Model, NpeError> {
-    model.densities[0].recalibration = None;
+    model.recalibration = None;
     model.training.config.recalibration_passes = passes;
     if passes == 0 {
         return Ok(model);
@@ -75,7 +75,7 @@ pub fn recalibrated(
     let sampler = Sampler::new(&model);
     let dims = model.coordinates().len();
     let mut found = Recalibration::none(dims, model.redshift_range());
-    let mut seen = Seen::default();
+    let mut bright = Bright::default();
     let examples = data.len().min(MOST_EXAMPLES);
     for epoch in (FIRST_EPOCH..).take(passes as usize) {
         data.begin(epoch, threads)?;
@@ -86,14 +86,14 @@ pub fn recalibrated(
         };
         for part in parallel(threads, examples.div_ceil(PIECE as u64) as usize, look) {
             let mut part = part?;
-            seen.places.append(&mut part.places);
-            seen.deviates.append(&mut part.deviates);
+            bright.places.append(&mut part.places);
+            bright.deviates.append(&mut part.deviates);
         }
     }
     for _ in 0..ROUNDS {
-        round(&mut found, &seen, dims, threads);
+        round(&mut found, &bright, dims, threads);
     }
-    model.densities[0].recalibration = Some(found);
+    model.recalibration = Some(found);
     Ok(model)
 }
 
@@ -104,34 +104,35 @@ fn look(
     data: &dyn Examples,
     epoch: u64,
     range: std::ops::Range<u64>,
-) -> Result<Seen, NpeError> {
+) -> Result<Bright, NpeError> {
     let (d, bands) = (sampler.coordinates().len(), sampler.features().bands().len());
     let mut rows = Vec::new();
     for index in range {
         let (mut theta, mut flux, mut err) = (vec![0.0; d], vec![0.0; bands], vec![0.0; bands]);
         let redshift = data.fill(index, epoch, &mut theta, &mut flux, &mut err);
-        if nodes.reaches(signal_to_noise(&flux, &err)) {
-            rows.push((index, redshift, theta, flux, err));
+        let snr = signal_to_noise(&flux, &err);
+        if nodes.reaches(snr) {
+            rows.push((index, snr, redshift, theta, flux, err));
         }
     }
-    let mut done = Seen::default();
+    let mut done = Bright::default();
     let mut scratch = Scratch::default();
     let mut draws = vec![0.0f32; d * DRAWS];
     for rows in rows.chunks(TOGETHER) {
         let objects: Vec<Object<'_>> = rows
             .iter()
-            .map(|(_, redshift, _, flux, err)| Object { flux, err, redshift: *redshift })
+            .map(|(_, _, redshift, _, flux, err)| Object { flux, err, redshift: *redshift })
             .collect();
         let seen = sampler.see(&objects)?;
-        for (k, (index, redshift, theta, flux, err)) in rows.iter().enumerate() {
-            done.places.push(nodes.place(signal_to_noise(flux, err), *redshift));
-            let tilt = Tilt::about(&sampler.probes(&seen, k, &mut scratch), vec![0.0; d]);
+        for (k, (index, snr, redshift, theta, _, _)) in rows.iter().enumerate() {
+            done.places.push(nodes.place(*snr, *redshift));
+            let frame = Frame::about(&sampler.probes(&seen, k, &mut scratch));
             let mut stream = Stream::new(epoch, Purpose::Recalibration, *index, 0);
             sampler.draw(&seen, k, &mut stream, DRAWS, &mut scratch, &mut draws)?;
             for i in 0..d {
                 let deviate = |v: f64| {
                     let u = sampler.coordinates().to_unbounded(i, v).0 as f32;
-                    (tilt.deviate(i, u).clamp(-BOUND, BOUND) * STEPS) as i16
+                    (frame.deviate(i, u).clamp(-BOUND, BOUND) * STEPS) as i16
                 };
                 done.deviates.push(deviate(theta[i]));
                 let own = &draws[i * DRAWS..(i + 1) * DRAWS];
@@ -143,17 +144,17 @@ fn look(
 }
 
 /// Moves all strengths once.
-fn round(found: &mut Recalibration, seen: &Seen, dims: usize, threads: usize) {
+fn round(found: &mut Recalibration, bright: &Bright, dims: usize, threads: usize) {
     let nodes = found.nodes();
     let current = &*found;
-    let count = seen.places.len();
+    let count = bright.places.len();
     let sums = parallel(threads, count.div_ceil(PIECE), |piece| {
         let mut weight = vec![0.0f64; nodes];
         let mut inside = vec![[0.0f64; 2]; dims * nodes];
         for k in piece * PIECE..((piece + 1) * PIECE).min(count) {
-            let place = &seen.places[k];
+            let place = &bright.places[k];
             place.iter().for_each(|&(node, w)| weight[node] += w);
-            for (i, rank) in ranks(current, place, seen.object(k, dims)).enumerate() {
+            for (i, rank) in ranks(current, place, bright.object(k, dims)).enumerate() {
                 for (level, (share, _)) in LEVELS.iter().enumerate() {
                     if (rank - 0.5).abs() < 0.5 * share {
                         for &(node, w) in place {

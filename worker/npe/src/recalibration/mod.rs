@@ -26,7 +26,6 @@ pub(crate) mod tests;
 
 pub use fit::recalibrated;
 
-use crate::density::DensitySpec;
 use crate::error::NpeError;
 use crate::lane_group::LANES;
 use crate::storage::Arrays;
@@ -143,30 +142,28 @@ impl Recalibration {
         text
     }
 
-    pub(crate) fn put(&self, arrays: &mut Arrays, prefix: &str) {
+    pub(crate) fn put(&self, arrays: &mut Arrays) {
         let (width, depth) = (self.ln_snr.len(), self.ln_one_plus_z.len());
-        let shape = vec![self.strength.len() / self.nodes(), width, depth];
-        let [snr, redshift, strength] = names(prefix);
-        arrays.put_f64(&snr, vec![width], &self.ln_snr);
-        arrays.put_f64(&redshift, vec![depth], &self.ln_one_plus_z);
-        arrays.put_f64(&strength, shape, &self.strength);
+        arrays.put_f64(STORED[0], vec![width], &self.ln_snr);
+        arrays.put_f64(STORED[1], vec![depth], &self.ln_one_plus_z);
+        let dims = self.strength.len() / self.nodes();
+        arrays.put_f64(STORED[2], vec![dims, width, depth], &self.strength);
     }
 
-    /// What [`Recalibration::put`] stored, if it did.
+    /// What [`Recalibration::put`] stored, if it did, of `dims` coordinates.
     pub(crate) fn take(
         what: &'static str,
         arrays: &mut Arrays,
-        prefix: &str,
-        spec: &DensitySpec,
+        dims: usize,
     ) -> Result<Option<Self>, NpeError> {
-        let [snr, redshift, strength] = names(prefix);
         let count = |name: &str| arrays.shape(name).map(|shape| shape.iter().product::<usize>());
-        let (Some(width), Some(depth)) = (count(&snr), count(&redshift)) else { return Ok(None) };
-        let shape = [spec.coordinates.len(), width, depth];
+        let (Some(width), Some(depth)) = (count(STORED[0]), count(STORED[1])) else {
+            return Ok(None);
+        };
         let own = Self {
-            ln_snr: arrays.take_f64(what, &snr, &[width])?,
-            ln_one_plus_z: arrays.take_f64(what, &redshift, &[depth])?,
-            strength: arrays.take_f64(what, &strength, &shape)?,
+            ln_snr: arrays.take_f64(what, STORED[0], &[width])?,
+            ln_one_plus_z: arrays.take_f64(what, STORED[1], &[depth])?,
+            strength: arrays.take_f64(what, STORED[2], &[dims, width, depth])?,
         };
         let rises = |nodes: &[f64]| nodes.len() > 1 && nodes.windows(2).all(|n| n[0] < n[1]);
         let fine = own.strength.iter().all(|k| STRENGTHS.contains(k));
@@ -179,9 +176,11 @@ impl Recalibration {
 }
 
 /// Names of the stored arrays.
-fn names(prefix: &str) -> [String; 3] {
-    ["ln_snr", "ln_one_plus_z", "strength"].map(|name| format!("{prefix}recalibration.{name}"))
-}
+const STORED: [&str; 3] = [
+    "parameters.recalibration.ln_snr",
+    "parameters.recalibration.ln_one_plus_z",
+    "parameters.recalibration.strength",
+];
 
 /// Interval of rising nodes that `x` lies in, and how far; ends hold beyond.
 fn between(nodes: &[f64], x: f64) -> (usize, f64) {
@@ -189,19 +188,15 @@ fn between(nodes: &[f64], x: f64) -> (usize, f64) {
     (k, ((x - nodes[k]) / (nodes[k + 1] - nodes[k])).clamp(0.0, 1.0))
 }
 
-/// How the density of one object is tilted.
+/// Where the posterior of one object lies, and how wide it is, per coordinate.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Tilt {
-    /// Per coordinate.
+struct Frame {
     centre: Vec<f32>,
     inverse_width: Vec<f32>,
-    strength: Vec<f32>,
-    /// ln Z.
-    log_norm: f64,
 }
 
-impl Tilt {
-    fn about(probes: &[f32], strength: Vec<f32>) -> Self {
+impl Frame {
+    fn about(probes: &[f32]) -> Self {
         let (mut centre, mut inverse_width) = (Vec::new(), Vec::new());
         for row in probes.chunks_exact(PROBES) {
             let mut sorted = row.to_vec();
@@ -210,24 +205,39 @@ impl Tilt {
             centre.push(mean(CENTRE));
             inverse_width.push(2.0 / (mean(UPPER) - mean(LOWER)).max(1e-6));
         }
-        let mut own = Self { centre, inverse_width, strength, log_norm: 0.0 };
-        let dims = own.centre.len();
-        let weight = |k: usize| {
-            let at = |i: usize| probes[i * PROBES + k];
-            f64::from(lanes::exp_f32((0..dims).map(|i| own.log_weight(i, at(i))).sum()))
-        };
-        own.log_norm = scalar::ln((0..PROBES).map(weight).sum::<f64>() / PROBES as f64);
-        own
+        Self { centre, inverse_width }
     }
 
     /// t of coordinate `i` at `u`.
     fn deviate(&self, i: usize, u: f32) -> f32 {
         (u - self.centre[i]) * self.inverse_width[i]
     }
+}
+
+/// How the density of one object is tilted.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Tilt {
+    frame: Frame,
+    /// Per coordinate.
+    strength: Vec<f32>,
+    /// ln Z.
+    log_norm: f64,
+}
+
+impl Tilt {
+    fn about(probes: &[f32], strength: Vec<f32>) -> Self {
+        let mut own = Self { frame: Frame::about(probes), strength, log_norm: 0.0 };
+        let weight = |k: usize| {
+            let at = |i: usize| own.log_weight(i, probes[i * PROBES + k]);
+            f64::from(lanes::exp_f32((0..own.strength.len()).map(at).sum()))
+        };
+        own.log_norm = scalar::ln((0..PROBES).map(weight).sum::<f64>() / PROBES as f64);
+        own
+    }
 
     /// ln w of coordinate `i` at `u`; not above 0.
     pub(crate) fn log_weight(&self, i: usize, u: f32) -> f32 {
-        log_weight(self.strength[i], self.deviate(i, u))
+        log_weight(self.strength[i], self.frame.deviate(i, u))
     }
 
     /// Keeps draws by their weights: one random word each, against prod w. Moves

@@ -33,7 +33,7 @@ pub(crate) fn tilted(mut model: Model, strength: f64) -> Model {
     for (at, k) in own.strength.iter_mut().enumerate() {
         *k = if at % nodes < depth { 0.0 } else { strength };
     }
-    model.densities[0].recalibration = Some(own);
+    model.recalibration = Some(own);
     model
 }
 
@@ -47,45 +47,57 @@ fn object(key: u64, snr: f64) -> ([f32; 4], [f32; 4]) {
 /// density against the plain one.
 #[test]
 fn draws_follow_the_tilted_density() {
-    let (plain, other) = (Sampler::new(&model()), Sampler::new(&tilted(model(), 0.8)));
+    for strength in [0.8, -0.4] {
+        follows(strength);
+    }
+}
+
+fn follows(strength: f64) {
+    let (plain, other) = (Sampler::new(&model()), Sampler::new(&tilted(model(), strength)));
     let (flux, err) = object(1, 2000.0);
     let object = Object { flux: &flux, err: &err, redshift: 1.0 };
     let seen = other.see(&[object]).unwrap();
     let tilt = seen.tilt(0).expect("a bright object is tilted").clone();
     let n = 100_000;
     let (before, after) = (draws(&plain, &object, 1, n), draws(&other, &object, 1, n));
-    let unbounded = |sample: &[f32], i: usize, k: usize| {
-        plain.coordinates().to_unbounded(i, f64::from(sample[i * n + k])).0 as f32
+    // Squares of t of draw `k`.
+    let squares = |sample: &[f32], k: usize| -> [f64; DIMS] {
+        std::array::from_fn(|i| {
+            let u = plain.coordinates().to_unbounded(i, f64::from(sample[i * n + k])).0;
+            f64::from(tilt.frame.deviate(i, u as f32)).powi(2)
+        })
     };
-    let (mut total, mut squares) = (0.0, [[0.0f64; 2]; DIMS]);
+    // ln w, but for a constant.
+    let log_weight = |squares: [f64; DIMS]| -> f64 {
+        -0.5 * strength * squares.iter().map(|t2| t2.min(4.0)).sum::<f64>()
+    };
+    let (mut total, mut means) = (0.0, [[0.0f64; 3]; DIMS]);
     for k in 0..n {
-        let w: f32 = (0..DIMS).map(|i| tilt.log_weight(i, unbounded(&before, i, k))).sum();
-        let w = f64::from(w.exp());
+        let (was, is) = (squares(&before, k), squares(&after, k));
+        let w = log_weight(was).exp();
         total += w;
-        for (i, [weighted, drawn]) in squares.iter_mut().enumerate() {
-            *weighted += w * f64::from(tilt.deviate(i, unbounded(&before, i, k))).powi(2).min(9.0);
-            *drawn += f64::from(tilt.deviate(i, unbounded(&after, i, k))).powi(2).min(9.0);
+        for (mean, (was, is)) in means.iter_mut().zip(was.into_iter().zip(is)) {
+            let [was, is] = [was, is].map(|square| square.min(9.0));
+            mean.iter_mut().zip([was, w * was, is]).for_each(|(sum, value)| *sum += value);
         }
     }
-    let plain_square: f64 =
-        (0..n).map(|k| f64::from(tilt.deviate(0, unbounded(&before, 0, k))).powi(2).min(9.0)).sum();
-    for [weighted, drawn] in squares {
-        let (weighted, drawn) = (weighted / total, drawn / n as f64);
-        // Squares up to 9 scatter by less than 1.5: five standard errors of both.
-        assert!(
-            (weighted - drawn).abs() < 5.0 * 1.5 * (3.0 / n as f64).sqrt(),
-            "{weighted} {drawn}"
-        );
+    for [plain, weighted, drawn] in means {
+        let (plain, weighted, drawn) = (plain / n as f64, weighted / total, drawn / n as f64);
+        // Squares up to 9 scatter by less than 2: five standard errors of both.
+        let error = 2.0 * (3.0 / n as f64).sqrt();
+        assert!((weighted - drawn).abs() < 5.0 * error, "{strength}: {weighted} {drawn}");
+        assert!((plain - drawn) * strength.signum() > 10.0 * error, "the tilt is one");
     }
-    assert!(squares[0][1] < 0.9 * plain_square, "the tilt is one");
-    // 64 probes, whose weights scatter by about half their mean.
-    assert!((tilt.log_norm() - (total / n as f64).ln()).abs() < 5.0 * 0.5 / 8.0);
+    // The constant; and 64 probes, whose weights scatter by about half their mean.
+    let constant = 2.0 * strength.min(0.0) * DIMS as f64;
+    let log_norm = (total / n as f64).ln() + constant;
+    assert!((tilt.log_norm() - log_norm).abs() < 5.0 * 0.5 / 8.0, "{strength}");
     for k in 0..20 {
         let theta: Vec<f64> = (0..DIMS).map(|i| f64::from(after[i * n + k])).collect();
-        let w: f32 = (0..DIMS).map(|i| tilt.log_weight(i, unbounded(&after, i, k))).sum();
-        let expected = plain.log_prob(&object, &theta) + f64::from(w) - tilt.log_norm();
+        let own = log_weight(squares(&after, k)) + constant - tilt.log_norm();
+        let expected = plain.log_prob(&object, &theta) + own;
         // Rounding of w.
-        assert!((other.log_prob(&object, &theta) - expected).abs() < 1e-4);
+        assert!((other.log_prob(&object, &theta) - expected).abs() < 1e-4, "{strength}");
     }
 }
 
@@ -163,7 +175,7 @@ fn worst(model: &Model, data: &Known) -> f64 {
 }
 
 #[test]
-fn intervals_that_are_too_wide_are_drawn_together() -> Result<(), NpeError> {
+fn intervals_that_are_too_wide_or_narrow_are_mended() -> Result<(), NpeError> {
     let data =
         |scale: f32| Known { sampler: Sampler::new(&model()).with_base_scale(scale), n: 16_000 };
     let narrow = data(0.9);
@@ -175,6 +187,11 @@ fn intervals_that_are_too_wide_are_drawn_together() -> Result<(), NpeError> {
     assert!(after.abs() < 0.025, "{before} {after}");
     assert_eq!(own, recalibrated(model(), &narrow, 1, 2)?, "threads change nothing");
     assert_eq!(own, recalibrated(own.clone(), &narrow, 1, 2)?, "nor does an earlier tilt");
+
+    let wide = data(1.1);
+    let before = worst(&model(), &wide);
+    let after = worst(&recalibrated(model(), &wide, 1, 2)?, &wide);
+    assert!(before < -0.03 && after.abs() < 0.6 * before.abs(), "{before} {after}");
 
     let none = recalibrated(model(), &data(1.0), 1, 2)?;
     let strength = &none.recalibration().unwrap().strength;
@@ -196,7 +213,8 @@ fn a_model_keeps_its_tilt_and_one_without_is_read() {
     assert!(error.to_string().contains("recalibration"), "{error}");
 
     // Version 2 is the same without recalibration; the checksum is of the arrays.
-    let plain = model();
+    let mut plain = model();
+    plain.training.config.recalibration_passes = 0;
     let (from, to) = (br#"\"version\":3"#, br#"\"version\":2"#);
     let mut weights = plain.to_safetensors();
     let at = weights.windows(from.len()).position(|w| w == from).expect("a version");

@@ -211,7 +211,7 @@ impl Sampler {
     pub(crate) fn at_level(model: &Model, level: Level) -> Self {
         let dims = model.target.coordinates.len();
         Self {
-            recalibration: model.densities[0].recalibration.clone(),
+            recalibration: model.recalibration.clone(),
             probe_words: probe_words(dims),
             target: model.target.clone(),
             parameters: Drawable::new(&model.densities[0], level),
