@@ -46,7 +46,7 @@ pub use error::NpeError;
 pub use examples::{Examples, HELD_OUT};
 pub use features::{FeatureSpec, signal_to_noise};
 pub use model::{Model, TrainingFacts};
-pub use recalibration::{Recalibration, recalibrated};
+pub use recalibration::{PROBES, Recalibration, recalibrated};
 pub use sampler::{Object, RedshiftPosterior, Sampler, Scratch, Seen};
 pub use standardisation::Standardisation;
 pub use train::{FlowKind, Place, Progress, Schedule, TrainConfig, train_span};

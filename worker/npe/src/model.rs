@@ -191,8 +191,8 @@ impl Model {
             let weights = spec.take_weights(WHAT, &mut arrays, &prefix)?;
             densities.push(Density { spec, standardisation, weights });
         }
-        let dims = card.target.coordinates.len();
-        let recalibration = Recalibration::take(WHAT, &mut arrays, dims)?;
+        let coordinates = &card.target.coordinates;
+        let recalibration = Recalibration::take(WHAT, &mut arrays, coordinates)?;
         Ok(Self {
             target: card.target,
             densities,

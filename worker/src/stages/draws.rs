@@ -4,7 +4,7 @@
 use super::{Science, StageError};
 use outshine_kernels::random::Stream;
 use outshine_kernels::wide;
-use outshine_npe::{Object, RedshiftPosterior, Sampler, Scratch, Seen};
+use outshine_npe::{Object, PROBES, RedshiftPosterior, Sampler, Scratch, Seen};
 use outshine_sps::{Derived, Parameters, Sfh, cosmology};
 
 /// Draws of one object, in the order of [`Science::reported`] and in single
@@ -98,6 +98,9 @@ pub struct Drawer<'a> {
     /// per draw.
     free: Vec<f32>,
     redshift: Vec<f64>,
+    /// Points of the density before recalibration, [d, [`PROBES`]], of the object
+    /// of the latest draws; empty where these are not tilted.
+    untilted: Vec<f32>,
     derived: Vec<f32>,
     words: Vec<u32>,
     noise: Vec<f32>,
@@ -124,6 +127,7 @@ impl<'a> Drawer<'a> {
             scratch: Scratch::default(),
             free: Vec::new(),
             redshift: Vec::new(),
+            untilted: Vec::new(),
             derived: Vec::new(),
             words: Vec::new(),
             noise: Vec::new(),
@@ -171,6 +175,7 @@ impl<'a> Drawer<'a> {
     ) -> Result<Draws, StageError> {
         self.free.resize(n * self.science.free.len(), 0.0);
         self.sampler.draw(seen, i, stream, n, &mut self.scratch, &mut self.free)?;
+        self.sampler.untilted(seen, |_| i, &mut self.untilted);
         self.report(&[redshift], n, stream)
     }
 
@@ -200,7 +205,9 @@ impl<'a> Drawer<'a> {
         let seen = self.see(&objects)?;
         self.free.resize(n * self.science.free.len(), 0.0);
         self.sampler.draw_over(&seen, stream, n, &mut self.scratch, &mut self.free)?;
-        let each: Vec<f64> = (0..n).map(|k| redshifts[k * redshifts.len() / n]).collect();
+        let place = |k: usize| k * redshifts.len() / n;
+        self.sampler.untilted(&seen, |k| place(k * n / PROBES), &mut self.untilted);
+        let each: Vec<f64> = (0..n).map(|k| redshifts[place(k)]).collect();
         self.report(&each, n, stream)
     }
 
@@ -212,12 +219,24 @@ impl<'a> Drawer<'a> {
     /// Number `k` of `m` of the latest draws, spread evenly over them: its free
     /// coordinates and, last, its redshift.
     pub fn point(&self, k: usize, m: usize, point: &mut [f64]) {
-        let n = self.free.len() / self.science.free.len();
+        self.point_of(&self.free, k, m, point);
+    }
+
+    /// The same of draws that no recalibration has tilted: [`PROBES`] at most.
+    pub fn untilted_point(&self, k: usize, m: usize, point: &mut [f64]) {
+        let tilted = !self.untilted.is_empty();
+        self.point_of(if tilted { &self.untilted } else { &self.free }, k, m, point);
+    }
+
+    /// Number `k` of `m` of `free`, [d, any number], at redshifts as the latest draws.
+    fn point_of(&self, free: &[f32], k: usize, m: usize, point: &mut [f64]) {
+        let n = free.len() / self.science.free.len();
         let i = k * n / m;
-        for (value, column) in point.iter_mut().zip(self.free.chunks_exact(n)) {
+        for (value, column) in point.iter_mut().zip(free.chunks_exact(n)) {
             *value = f64::from(column[i]);
         }
-        point[self.science.free.len()] = self.redshift[i.min(self.redshift.len() - 1)];
+        let redshifts = self.redshift.len();
+        point[self.science.free.len()] = self.redshift[i * redshifts / n];
     }
 
     /// Reported parameters of the free coordinates at hand; `redshift`: one, or

@@ -98,7 +98,7 @@ impl<'a> Typical<'a> {
     ) -> Result<f64, StageError> {
         self.fluxes.resize(draws * flux.len(), 0.0);
         for (k, fluxes) in self.fluxes.chunks_exact_mut(flux.len()).enumerate() {
-            drawer.point(k, draws, &mut self.point);
+            drawer.untilted_point(k, draws, &mut self.point);
             // Below, at and above the mean of the last 100 Myr in turn.
             let recent = RECENT_DEX * ((k % 3) as f64 - 1.0);
             let parameters = population(self.science, &mut self.point, |mean| mean + recent);

@@ -3,12 +3,12 @@
 //!
 //! Objects count at the four nodes about them by their weights there. All
 //! strengths are moved together, [`ROUNDS`] times, each by how far coverage of
-//! the central 50 and 68 % intervals of its coordinate is off at its node, over
+//! the central 50 and 68 % intervals of its quantity is off at its node, over
 //! what a unit of strength changes for a normal distribution. Weighting draws
 //! stands for rejecting them. A node with few objects stays near 0. A strength
 //! may be negative: drawing A_V together draws the start of star formation along.
 
-use super::{Frame, Place, Recalibration, STRENGTHS, log_weight};
+use super::{Frame, Place, Recalibration, STRENGTHS, ceiling, log_weight};
 use crate::error::NpeError;
 use crate::examples::Examples;
 use crate::features::signal_to_noise;
@@ -44,13 +44,13 @@ const BOUND: f32 = 15.9;
 #[derive(Default)]
 struct Bright {
     places: Vec<Place>,
-    /// [objects, coordinates, true value and draws] deviates t, in [`STEPS`].
+    /// [objects, quantities, true value and draws] deviates t, in [`STEPS`].
     deviates: Vec<i16>,
 }
 
 impl Bright {
-    fn object(&self, k: usize, dims: usize) -> &[i16] {
-        let size = dims * (DRAWS + 1);
+    fn object(&self, k: usize, quantities: usize) -> &[i16] {
+        let size = quantities * (DRAWS + 1);
         &self.deviates[k * size..(k + 1) * size]
     }
 }
@@ -73,8 +73,7 @@ pub fn recalibrated(
         return Ok(model);
     }
     let sampler = Sampler::new(&model);
-    let dims = model.coordinates().len();
-    let mut found = Recalibration::none(dims, model.redshift_range());
+    let mut found = Recalibration::none(model.coordinates(), model.redshift_range());
     let mut bright = Bright::default();
     let examples = data.len().min(MOST_EXAMPLES);
     for epoch in (FIRST_EPOCH..).take(passes as usize) {
@@ -91,7 +90,7 @@ pub fn recalibrated(
         }
     }
     for _ in 0..ROUNDS {
-        round(&mut found, &bright, dims, threads);
+        round(&mut found, &bright, threads);
     }
     model.recalibration = Some(found);
     Ok(model)
@@ -126,35 +125,36 @@ fn look(
         let seen = sampler.see(&objects)?;
         for (k, (index, snr, redshift, theta, _, _)) in rows.iter().enumerate() {
             done.places.push(nodes.place(*snr, *redshift));
-            let frame = Frame::about(&sampler.probes(&seen, k, &mut scratch));
+            let rate = nodes.rate.map(|rate| rate.at(*redshift));
+            let frame = Frame::about(&sampler.probes(&seen, k, &mut scratch), rate);
             let mut stream = Stream::new(epoch, Purpose::Recalibration, *index, 0);
             sampler.draw(&seen, k, &mut stream, DRAWS, &mut scratch, &mut draws)?;
-            for i in 0..d {
-                let deviate = |v: f64| {
-                    let u = sampler.coordinates().to_unbounded(i, v).0 as f32;
-                    (frame.deviate(i, u).clamp(-BOUND, BOUND) * STEPS) as i16
-                };
-                done.deviates.push(deviate(theta[i]));
-                let own = &draws[i * DRAWS..(i + 1) * DRAWS];
-                done.deviates.extend(own.iter().map(|v| deviate(f64::from(*v))));
+            // The true value, and the draws.
+            let mut points = Vec::with_capacity(d * (DRAWS + 1));
+            for (i, draws) in draws.chunks_exact(DRAWS).enumerate() {
+                let values = std::iter::once(theta[i]).chain(draws.iter().map(|v| f64::from(*v)));
+                points.extend(values.map(|v| sampler.coordinates().to_unbounded(i, v).0 as f32));
             }
+            frame.deviates(&points, DRAWS + 1, |_, _, t| {
+                done.deviates.push((t.clamp(-BOUND, BOUND) * STEPS) as i16);
+            });
         }
     }
     Ok(done)
 }
 
 /// Moves all strengths once.
-fn round(found: &mut Recalibration, bright: &Bright, dims: usize, threads: usize) {
-    let nodes = found.nodes();
+fn round(found: &mut Recalibration, bright: &Bright, threads: usize) {
+    let (nodes, quantities) = (found.nodes(), found.quantities());
     let current = &*found;
     let count = bright.places.len();
     let sums = parallel(threads, count.div_ceil(PIECE), |piece| {
         let mut weight = vec![0.0f64; nodes];
-        let mut inside = vec![[0.0f64; 2]; dims * nodes];
+        let mut inside = vec![[0.0f64; 2]; quantities * nodes];
         for k in piece * PIECE..((piece + 1) * PIECE).min(count) {
             let place = &bright.places[k];
             place.iter().for_each(|&(node, w)| weight[node] += w);
-            for (i, rank) in ranks(current, place, bright.object(k, dims)).enumerate() {
+            for (i, rank) in ranks(current, place, bright.object(k, quantities)).enumerate() {
                 for (level, (share, _)) in LEVELS.iter().enumerate() {
                     if (rank - 0.5).abs() < 0.5 * share {
                         for &(node, w) in place {
@@ -166,7 +166,7 @@ fn round(found: &mut Recalibration, bright: &Bright, dims: usize, threads: usize
         }
         (weight, inside)
     });
-    let (mut weight, mut inside) = (vec![0.0; nodes], vec![[0.0; 2]; dims * nodes]);
+    let (mut weight, mut inside) = (vec![0.0; nodes], vec![[0.0; 2]; quantities * nodes]);
     for (part_weight, part_inside) in sums {
         weight.iter_mut().zip(part_weight).for_each(|(sum, w)| *sum += w);
         for (sum, part) in inside.iter_mut().zip(part_inside) {
@@ -174,7 +174,7 @@ fn round(found: &mut Recalibration, bright: &Bright, dims: usize, threads: usize
         }
     }
     // Nodes at the limit of the reach stay without.
-    for at in (0..dims * nodes).filter(|at| at % nodes >= found.ln_one_plus_z.len()) {
+    for at in (0..quantities * nodes).filter(|at| at % nodes >= found.ln_one_plus_z.len()) {
         let total = weight[at % nodes] + PRIOR;
         let mut push = 0.0;
         for (level, (share, slope)) in LEVELS.iter().enumerate() {
@@ -187,7 +187,7 @@ fn round(found: &mut Recalibration, bright: &Bright, dims: usize, threads: usize
     }
 }
 
-/// Rank of the true value of each coordinate among the weighted draws.
+/// Rank of the true value of each quantity among the weighted draws.
 fn ranks(found: &Recalibration, place: &Place, deviates: &[i16]) -> impl Iterator<Item = f64> {
     let mut weights = [0.0f32; DRAWS];
     let rows = || deviates.chunks_exact(DRAWS + 1);
@@ -197,7 +197,8 @@ fn ranks(found: &Recalibration, place: &Place, deviates: &[i16]) -> impl Iterato
             *weight += log_weight(strength, f32::from(t) / STEPS);
         }
     }
-    weights.iter_mut().for_each(|w| *w = lanes::exp_f32(*w));
+    let ceiling = ceiling(&mut weights.clone());
+    weights.iter_mut().for_each(|w| *w = lanes::exp_f32((*w - ceiling).min(0.0)));
     let total: f64 = weights.iter().map(|w| f64::from(*w)).sum();
     rows().map(move |row| {
         let draws = row[1..].iter().zip(&weights);

@@ -6,46 +6,54 @@
 //! are missed by much: central intervals of single parameters hold too many true
 //! values. The density q is therefore tilted,
 //!
-//! q'(u) = q(u) prod_i w_i(t_i) / Z, w_i(t) = exp(-k_i min(t^2, 4) / 2),
+//! q'(u) = q(u) min(W(u), c) / Z, W = prod_i exp(-k_i min(t_i^2, 4) / 2),
 //!
-//! with t_i = (u_i - centre) / half-width in the unbounded coordinate u_i, centre
-//! and half-width of 68 % those of [`PROBES`] draws of fixed noise. Draws of q are
-//! kept with probability prod w (over its largest value): none is moved, so that the thin, bent ridges on
-//! which parameters of a bright object lie stay as they are. Of all densities with
-//! such intervals q' is about the nearest to q (raking: Deming & Stephan 1940, Ann.
-//! Math. Statist. 11, 427).
+//! with t_i = (u_i - centre) / half-width in the unbounded coordinate u_i and, after
+//! the coordinates of a delayed history, in its star-formation rate; centre and
+//! half-width of 68 % are those of [`PROBES`] draws of fixed noise, and c is what one
+//! in eight of their weights exceeds. Draws of q are kept with probability
+//! min(W / c, 1): none is moved, so that the thin, bent ridges on which parameters of
+//! a bright object lie stay as they are. Of all densities with such intervals q' is
+//! about the nearest to q (raking: Deming & Stephan 1940, Ann. Math. Statist. 11, 427).
 //!
-//! The strengths k depend on the coordinate, on S/N (root mean square over
+//! The strengths k depend on the quantity, on S/N (root mean square over
 //! observed bands) and redshift, straight in their logarithms between nodes; they
 //! are 0 up to the first node, and fitted to simulations ([`recalibrated`]). Z is
-//! the mean of prod w over the probes, to a few hundredths.
+//! the mean weight of the probes, to a few hundredths.
 
 mod fit;
+mod rate;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use fit::recalibrated;
 
+use crate::coordinates::Coordinates;
 use crate::error::NpeError;
 use crate::lane_group::LANES;
 use crate::storage::Arrays;
 use outshine_kernels::{lanes, scalar};
+use rate::Rate;
 
-/// Draws that centre and half-width are of.
-pub(crate) const PROBES: usize = 64;
+/// Draws of fixed noise that centre and half-width are of.
+pub const PROBES: usize = 64;
 /// Nodes in S/N; nothing is tilted up to the first.
-const SNR: [f64; 5] = [60.0, 250.0, 1000.0, 4000.0, 16_000.0];
+const SNR: [f64; 6] = [10.0, 40.0, 160.0, 640.0, 2560.0, 10_240.0];
 /// Nodes in redshift, as many evenly in ln(1 + z) over the range of the training.
 const REDSHIFTS: usize = 5;
 /// Places among sorted probes whose mean is the centre, and those of 16 and 84 %.
 const CENTRE: [usize; 2] = [31, 32];
 const LOWER: [usize; 2] = [9, 10];
 const UPPER: [usize; 2] = [53, 54];
-/// Square of t from which w is constant.
+/// Square of t from which weights are constant.
 const FAR: f32 = 4.0;
 /// Range of strengths: beyond, draws would be rejected for ever.
 const STRENGTHS: std::ops::RangeInclusive<f64> = -0.5..=1.5;
-
+/// Most points looked at together.
+const MOST_POINTS: usize = 160;
+/// Share of probes whose weights are cut, so that few draws are rejected for the
+/// sake of rare ones.
+const CUT: f64 = 0.125;
 /// Values of a random word.
 const WORDS: f64 = 4_294_967_296.0;
 
@@ -55,27 +63,37 @@ pub struct Recalibration {
     /// Nodes: ln(S/N) and ln(1 + z), rising.
     ln_snr: Vec<f64>,
     ln_one_plus_z: Vec<f64>,
-    /// [coordinates, nodes of S/N, nodes of redshift].
+    /// [quantities, nodes of S/N, nodes of redshift].
     strength: Vec<f64>,
+    /// The quantity after the coordinates.
+    rate: Option<Rate>,
 }
 
 /// The four nodes about an object, and their weights.
 type Place = [(usize, f64); 4];
 
 impl Recalibration {
-    /// One that changes nothing, of `dims` coordinates, for a range of redshifts.
-    fn none(dims: usize, redshift: (f64, f64)) -> Self {
+    /// One that changes nothing, for a range of redshifts.
+    fn none(coordinates: &Coordinates, redshift: (f64, f64)) -> Self {
+        let rate = Rate::of(coordinates);
+        let quantities = coordinates.len() + usize::from(rate.is_some());
         let (first, last) = (scalar::ln_1p(redshift.0), scalar::ln_1p(redshift.1));
         let step = (last - first) / (REDSHIFTS - 1) as f64;
         Self {
             ln_snr: SNR.iter().map(|s| scalar::ln(*s)).collect(),
             ln_one_plus_z: (0..REDSHIFTS).map(|k| first + step * k as f64).collect(),
-            strength: vec![0.0; dims * SNR.len() * REDSHIFTS],
+            strength: vec![0.0; quantities * SNR.len() * REDSHIFTS],
+            rate,
         }
     }
 
     fn nodes(&self) -> usize {
         self.ln_snr.len() * self.ln_one_plus_z.len()
+    }
+
+    /// Quantities that are tilted: the coordinates and, where they have one, the rate.
+    fn quantities(&self) -> usize {
+        self.strength.len() / self.nodes()
     }
 
     /// Whether an object of this S/N is tilted.
@@ -93,7 +111,7 @@ impl Recalibration {
         [node(0, 0), node(0, 1), node(1, 0), node(1, 1)]
     }
 
-    /// Strength of coordinate `i` at a place.
+    /// Strength of quantity `i` at a place.
     fn strength(&self, i: usize, place: &Place) -> f64 {
         let own = i * self.nodes();
         place.iter().map(|(node, weight)| weight * self.strength[own + node]).sum()
@@ -112,9 +130,8 @@ impl Recalibration {
             return None;
         }
         let place = self.place(snr, redshift);
-        let dims = self.strength.len() / self.nodes();
-        let strengths = (0..dims).map(|i| self.strength(i, &place) as f32).collect();
-        Some(Tilt::about(&probes(), strengths))
+        let strengths = (0..self.quantities()).map(|i| self.strength(i, &place) as f32).collect();
+        Some(Tilt::about(probes(), self.rate.map(|rate| rate.at(redshift)), strengths))
     }
 
     /// S/N from which densities are tilted, and the largest strength.
@@ -123,13 +140,13 @@ impl Recalibration {
         (scalar::exp(self.ln_snr[0]), self.strength.iter().copied().fold(0.0, f64::max))
     }
 
-    /// The strengths, at S/N (columns) and redshift (rows).
+    /// The strengths, at S/N (columns) and redshift (rows); `names` of the coordinates.
     #[must_use]
     pub fn table(&self, names: &[String]) -> String {
         let snr: String = self.ln_snr.iter().map(|s| format!("{:>7.0}", scalar::exp(*s))).collect();
         let (width, depth) = (self.ln_snr.len(), self.ln_one_plus_z.len());
         let mut text = String::new();
-        for (i, name) in names.iter().enumerate() {
+        for (i, name) in names.iter().map(String::as_str).chain(self.rate.map(|_| "rate")).enumerate() {
             text += &format!("{name}\n{:>7}{snr}\n", "z \\ S/N");
             for (z, ln) in self.ln_one_plus_z.iter().enumerate() {
                 text += &format!("{:7.2}", scalar::expm1(*ln));
@@ -146,24 +163,29 @@ impl Recalibration {
         let (width, depth) = (self.ln_snr.len(), self.ln_one_plus_z.len());
         arrays.put_f64(STORED[0], vec![width], &self.ln_snr);
         arrays.put_f64(STORED[1], vec![depth], &self.ln_one_plus_z);
-        let dims = self.strength.len() / self.nodes();
-        arrays.put_f64(STORED[2], vec![dims, width, depth], &self.strength);
+        arrays.put_f64(STORED[2], vec![self.quantities(), width, depth], &self.strength);
     }
 
-    /// What [`Recalibration::put`] stored, if it did, of `dims` coordinates.
+    /// What [`Recalibration::put`] stored, if it did.
     pub(crate) fn take(
         what: &'static str,
         arrays: &mut Arrays,
-        dims: usize,
+        coordinates: &Coordinates,
     ) -> Result<Option<Self>, NpeError> {
         let count = |name: &str| arrays.shape(name).map(|shape| shape.iter().product::<usize>());
         let (Some(width), Some(depth)) = (count(STORED[0]), count(STORED[1])) else {
             return Ok(None);
         };
+        // One made without a rate is as good.
+        let nodes = (width * depth).max(1);
+        let with_rate = count(STORED[2]).is_some_and(|n| n > coordinates.len() * nodes);
+        let rate = Rate::of(coordinates).filter(|_| with_rate);
+        let quantities = coordinates.len() + usize::from(rate.is_some());
         let own = Self {
             ln_snr: arrays.take_f64(what, STORED[0], &[width])?,
             ln_one_plus_z: arrays.take_f64(what, STORED[1], &[depth])?,
-            strength: arrays.take_f64(what, STORED[2], &[dims, width, depth])?,
+            strength: arrays.take_f64(what, STORED[2], &[quantities, width, depth])?,
+            rate,
         };
         let rises = |nodes: &[f64]| nodes.len() > 1 && nodes.windows(2).all(|n| n[0] < n[1]);
         let fine = own.strength.iter().all(|k| STRENGTHS.contains(k));
@@ -188,29 +210,46 @@ fn between(nodes: &[f64], x: f64) -> (usize, f64) {
     (k, ((x - nodes[k]) / (nodes[k + 1] - nodes[k])).clamp(0.0, 1.0))
 }
 
-/// Where the posterior of one object lies, and how wide it is, per coordinate.
+/// Hands every quantity of points `u`, [coordinates, n], to `each`, in order; at
+/// most [`MOST_POINTS`] points.
+fn each_quantity(rate: Option<Rate>, u: &[f32], n: usize, mut each: impl FnMut(usize, &[f32])) {
+    u.chunks_exact(n).enumerate().for_each(|(i, row)| each(i, row));
+    if let Some(rate) = rate {
+        let mut row = [0.0; MOST_POINTS];
+        rate.log_rates(u, &mut row[..n]);
+        each(u.len() / n, &row[..n]);
+    }
+}
+
+/// Where the posterior of one object lies, and how wide it is, per quantity.
 #[derive(Clone, Debug, PartialEq)]
 struct Frame {
+    rate: Option<Rate>,
     centre: Vec<f32>,
     inverse_width: Vec<f32>,
 }
 
 impl Frame {
-    fn about(probes: &[f32]) -> Self {
+    /// `probes`: [coordinates, [`PROBES`]].
+    fn about(probes: &[f32], rate: Option<Rate>) -> Self {
         let (mut centre, mut inverse_width) = (Vec::new(), Vec::new());
-        for row in probes.chunks_exact(PROBES) {
+        each_quantity(rate, probes, PROBES, |_, row| {
             let mut sorted = row.to_vec();
             sorted.sort_unstable_by(f32::total_cmp);
             let mean = |at: [usize; 2]| 0.5 * (sorted[at[0]] + sorted[at[1]]);
             centre.push(mean(CENTRE));
             inverse_width.push(2.0 / (mean(UPPER) - mean(LOWER)).max(1e-6));
-        }
-        Self { centre, inverse_width }
+        });
+        Self { rate, centre, inverse_width }
     }
 
-    /// t of coordinate `i` at `u`.
-    fn deviate(&self, i: usize, u: f32) -> f32 {
-        (u - self.centre[i]) * self.inverse_width[i]
+    /// Hands t of every quantity of points `u`, [coordinates, n], to `each`: with
+    /// the numbers of quantity and point.
+    fn deviates(&self, u: &[f32], n: usize, mut each: impl FnMut(usize, usize, f32)) {
+        each_quantity(self.rate, u, n, |i, row| {
+            let (centre, inverse_width) = (self.centre[i], self.inverse_width[i]);
+            row.iter().enumerate().for_each(|(k, u)| each(i, k, (u - centre) * inverse_width));
+        });
     }
 }
 
@@ -218,35 +257,54 @@ impl Frame {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Tilt {
     frame: Frame,
-    /// Per coordinate.
+    /// Per quantity.
     strength: Vec<f32>,
+    /// Unbounded coordinates of draws of fixed noise, [coordinates, [`PROBES`]].
+    probes: Vec<f32>,
+    /// ln c.
+    ceiling: f32,
     /// ln Z.
     log_norm: f64,
 }
 
 impl Tilt {
-    fn about(probes: &[f32], strength: Vec<f32>) -> Self {
-        let mut own = Self { frame: Frame::about(probes), strength, log_norm: 0.0 };
-        let weight = |k: usize| {
-            let at = |i: usize| own.log_weight(i, probes[i * PROBES + k]);
-            f64::from(lanes::exp_f32((0..own.strength.len()).map(at).sum()))
-        };
-        own.log_norm = scalar::ln((0..PROBES).map(weight).sum::<f64>() / PROBES as f64);
+    fn about(probes: Vec<f32>, rate: Option<Rate>, strength: Vec<f32>) -> Self {
+        let frame = Frame::about(&probes, rate);
+        let mut own = Self { frame, strength, probes, ceiling: 0.0, log_norm: 0.0 };
+        let mut log_weights = [0.0; PROBES];
+        own.uncut(&own.probes, &mut log_weights);
+        own.ceiling = ceiling(&mut log_weights);
+        own.log_weights(&own.probes, &mut log_weights);
+        let sum: f64 = log_weights.iter().map(|w| f64::from(lanes::exp_f32(*w))).sum();
+        own.log_norm = scalar::ln(sum / PROBES as f64);
         own
     }
 
-    /// ln w of coordinate `i` at `u`; not above 0.
-    pub(crate) fn log_weight(&self, i: usize, u: f32) -> f32 {
-        log_weight(self.strength[i], self.frame.deviate(i, u))
+    /// ln W of points `u`, [coordinates, n].
+    fn uncut(&self, u: &[f32], out: &mut [f32]) {
+        out.fill(0.0);
+        let frame = &self.frame;
+        each_quantity(frame.rate, u, out.len(), |i, row| {
+            let (centre, inverse_width) = (frame.centre[i], frame.inverse_width[i]);
+            let strength = self.strength[i];
+            for (out, u) in out.iter_mut().zip(row) {
+                *out += log_weight(strength, (u - centre) * inverse_width);
+            }
+        });
     }
 
-    /// Keeps draws by their weights: one random word each, against prod w. Moves
-    /// those kept to the front of `state`, [coordinates, [`LANES`]], and says how many.
+    /// ln of min(W / c, 1) of points `u`, [coordinates, n].
+    pub(crate) fn log_weights(&self, u: &[f32], out: &mut [f32]) {
+        self.uncut(u, out);
+        out.iter_mut().for_each(|w| *w = (*w - self.ceiling).min(0.0));
+    }
+
+    /// Keeps draws by their weights: one random word each. Moves those kept to the front of `state`, [coordinates, [`LANES`]], and says how many.
     pub(crate) fn keep(&self, words: &[u32], state: &mut [f32]) -> usize {
+        let mut log_weights = [0.0; LANES];
+        self.log_weights(state, &mut log_weights);
         let mut kept = 0;
-        for (l, word) in words.iter().enumerate() {
-            let rows = state.chunks_exact(LANES).enumerate();
-            let log_weight: f32 = rows.map(|(i, row)| self.log_weight(i, row[l])).sum();
+        for (l, (word, log_weight)) in words.iter().zip(log_weights).enumerate() {
             if (f64::from(*word) + 0.5) / WORDS < f64::from(lanes::exp_f32(log_weight)) {
                 state.chunks_exact_mut(LANES).for_each(|row| row[kept] = row[l]);
                 kept += 1;
@@ -255,15 +313,27 @@ impl Tilt {
         kept
     }
 
+    /// The draws of fixed noise that the tilt is set by, unbounded and not tilted:
+    /// [coordinates, [`PROBES`]].
+    pub(crate) fn probes(&self) -> &[f32] {
+        &self.probes
+    }
+
     /// ln Z.
     pub(crate) fn log_norm(&self) -> f64 {
         self.log_norm
     }
 }
 
-/// ln w at t, not above 0: where the strength is negative, w is 1 from [`FAR`] on.
+/// ln c of a sample of ln W, which it mixes.
+fn ceiling(log_weights: &mut [f32]) -> f32 {
+    let last = log_weights.len() - 1;
+    let place = (last as f64 * (1.0 - CUT)) as usize;
+    *log_weights.select_nth_unstable_by(place, f32::total_cmp).1
+}
+
+/// One factor of W: its ln at t.
 #[inline(always)]
 fn log_weight(strength: f32, t: f32) -> f32 {
-    let most = if strength < 0.0 { FAR } else { 0.0 };
-    -0.5 * strength * ((t * t).min(FAR) - most)
+    -0.5 * strength * (t * t).min(FAR)
 }

@@ -27,8 +27,7 @@ fn model() -> Model {
 
 /// A model tilted by one strength in every coordinate beyond the first node.
 pub(crate) fn tilted(mut model: Model, strength: f64) -> Model {
-    let dims = model.coordinates().len();
-    let mut own = Recalibration::none(dims, model.redshift_range());
+    let mut own = Recalibration::none(model.coordinates(), model.redshift_range());
     let (nodes, depth) = (own.nodes(), own.ln_one_plus_z.len());
     for (at, k) in own.strength.iter_mut().enumerate() {
         *k = if at % nodes < depth { 0.0 } else { strength };
@@ -64,7 +63,7 @@ fn follows(strength: f64) {
     let squares = |sample: &[f32], k: usize| -> [f64; DIMS] {
         std::array::from_fn(|i| {
             let u = plain.coordinates().to_unbounded(i, f64::from(sample[i * n + k])).0;
-            f64::from(tilt.frame.deviate(i, u as f32)).powi(2)
+            f64::from((u as f32 - tilt.frame.centre[i]) * tilt.frame.inverse_width[i]).powi(2)
         })
     };
     // ln w, but for a constant.
@@ -104,7 +103,7 @@ fn follows(strength: f64) {
 #[test]
 fn faint_objects_are_left_as_they_are() {
     let (plain, other) = (Sampler::new(&model()), Sampler::new(&tilted(model(), 0.8)));
-    for (snr, same) in [(20.0, true), (55.0, true), (500.0, false)] {
+    for (snr, same) in [(3.0, true), (9.0, true), (500.0, false)] {
         let (flux, err) = object(2, snr / 1.02);
         assert!((signal_to_noise(&flux, &err) / snr - 1.0).abs() < 0.25);
         let object = Object { flux: &flux, err: &err, redshift: 2.0 };

@@ -181,16 +181,19 @@ impl Drawable {
     /// ln density of `theta` in the bounded coordinates, inside the box.
     fn log_prob(&self, seen: &Seen, i: usize, theta: &[f64]) -> f64 {
         let d = theta.len();
-        let tilt = seen.tilt(i);
-        let mut log_tilt = -tilt.map_or(0.0, Tilt::log_norm);
-        let (mut log_jacobian, mut w) = (0.0, Vec::with_capacity(d));
+        let (mut log_jacobian, mut w, mut point) = (0.0, Vec::with_capacity(d), vec![]);
         for (k, value) in theta.iter().enumerate() {
             let (u, log_du) = self.spec.coordinates.to_unbounded(k, *value);
-            log_tilt += tilt.map_or(0.0, |tilt| f64::from(tilt.log_weight(k, u as f32)));
             let scale = seen.scale[i * d + k];
             w.push(((u - seen.centre[i * d + k]) / scale) as f32);
             log_jacobian += log_du - scalar::ln(scale);
+            point.push(u as f32);
         }
+        let log_tilt = seen.tilt(i).map_or(0.0, |tilt| {
+            let mut log_weight = [0.0];
+            tilt.log_weights(&point, &mut log_weight);
+            f64::from(log_weight[0]) - tilt.log_norm()
+        });
         let log_q = match (&self.engine, &seen.conditions[i]) {
             (Engine::Coupling(s), Conditions::Coupling(outputs, _)) => s.log_density(outputs, &w),
             (Engine::Maf(s), Conditions::Maf(constants)) => s.log_density(constants, &w),
@@ -288,6 +291,28 @@ impl Sampler {
         probes
     }
 
+    /// [`PROBES`] points of the density before any recalibration, [d, [`PROBES`]], of
+    /// fixed noise: point k of object number `which(k)` of `seen`. None where objects
+    /// are not tilted, whose draws are of that density.
+    pub fn untilted(&self, seen: &Seen, which: impl Fn(usize) -> usize, out: &mut Vec<f32>) {
+        out.clear();
+        let tilts: Vec<&Tilt> = (0..PROBES).filter_map(|k| seen.tilt(which(k))).collect();
+        if tilts.len() < PROBES {
+            return;
+        }
+        for i in 0..self.target.coordinates.len() {
+            let start = out.len();
+            out.extend(tilts.iter().enumerate().map(|(k, tilt)| tilt.probes()[i * PROBES + k]));
+            self.bound(i, &mut out[start..]);
+        }
+    }
+
+    /// Values of coordinate `i` from unbounded ones.
+    fn bound(&self, i: usize, values: &mut [f32]) {
+        let (low, high) = (self.coordinates().low()[i], self.coordinates().high()[i]);
+        wide::normal_to_range(values, low as f32, high as f32);
+    }
+
     /// Draws `n` points from p(theta | object `i` of `seen`).
     ///
     /// Without tilt, draw k takes the words k (d + 1) .. (k + 1) (d + 1) of `stream`;
@@ -347,8 +372,7 @@ impl Sampler {
             lanes = lanes.min(wanted);
             for k in 0..d {
                 let values = &mut s.state[k * LANES..k * LANES + lanes];
-                let (low, high) = (self.coordinates().low()[k], self.coordinates().high()[k]);
-                wide::normal_to_range(values, low as f32, high as f32);
+                self.bound(k, values);
                 out[k * n + start..k * n + start + lanes].copy_from_slice(values);
             }
             start += lanes;
