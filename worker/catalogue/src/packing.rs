@@ -92,7 +92,7 @@ pub struct Packer {
     reach: Vec<f32>,
     /// The numbers, ascending.
     numbers: Vec<f32>,
-    /// Per bin the place of a number that all of its draws reach.
+    /// Per bin that has draws the place of a number that all of them reach.
     own: Vec<u16>,
     /// Per bin how many numbers lie below its lower edge; one more at the end.
     below: Vec<u16>,
@@ -191,8 +191,12 @@ impl Packer {
     fn place(&mut self, least: f64, width: f64, room: f64) {
         self.numbers.clear();
         self.own.clear();
+        self.own.resize(self.reach.len(), 0);
         let (mut low, mut high) = (f64::NEG_INFINITY, f64::INFINITY);
-        for (bin, &reach) in self.reach.iter().enumerate() {
+        for ((bin, &reach), own) in self.reach.iter().enumerate().zip(&mut self.own) {
+            if reach == f32::INFINITY {
+                continue;
+            }
             let reach = f64::from(reach);
             let start = least + bin as f64 * width;
             let (from, to) = (start + width - reach, start + reach);
@@ -202,19 +206,27 @@ impl Packer {
             } else {
                 (low, high) = (from.max(low), to.min(high));
             }
-            self.own.push(self.numbers.len() as u16);
+            *own = self.numbers.len() as u16;
         }
         self.numbers.push(roundest(low, high) as f32);
 
+        // From number to number, as there are fewer of these than bins.
         self.below.clear();
-        let mut count = 0;
-        for bin in 0..=self.reach.len() {
-            let edge = least + bin as f64 * width;
-            while count < self.numbers.len() && f64::from(self.numbers[count]) < edge {
-                count += 1;
+        let edges = self.reach.len() + 1;
+        for (count, &number) in self.numbers.iter().enumerate() {
+            let number = f64::from(number);
+            let is_below = |edge: usize| number < least + edge as f64 * width;
+            // The first edge that the number is below, or none.
+            let mut first = (((number - least) / width).max(0.0) as usize).min(edges);
+            while first > 0 && is_below(first - 1) {
+                first -= 1;
             }
-            self.below.push(count as u16);
+            while first < edges && !is_below(first) {
+                first += 1;
+            }
+            self.below.resize(first.max(self.below.len()), count as u16);
         }
+        self.below.resize(edges, self.numbers.len() as u16);
     }
 
     /// Place of the number for a draw of a bin that reaches `reach` whole bins: of those within

@@ -293,10 +293,49 @@ fn band_map(science: &Science, sampler: &Sampler) -> Option<Vec<Option<usize>>> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stages::tests::job;
+    use crate::stages::{model, shipped};
+    use outshine_kernels::random::Purpose;
+    use outshine_schemas::task::{Shard, Stage};
 
     #[test]
     fn bands_go_to_the_places_that_the_model_knows() {
         let bands = [Some(2), None, Some(0)];
         assert_eq!(place(&bands, &[10.0, 20.0, 30.0]), [30.0, 0.0, 10.0]);
+    }
+
+    /// Noise is fixed, so that point k over redshifts is point k at its redshift.
+    #[tokio::test]
+    async fn untilted_points_are_those_of_their_redshift() {
+        let job =
+            job("name = \"c\"\n[field.mock]\n", Stage::Calibrate, Shard { start: 0, end: 1 }).await;
+        let science = &job.science;
+        let [description, weights] = shipped::files(science.prior.sfh).unwrap();
+        let sampler = Sampler::new(&model::read(&description, &weights).unwrap());
+        let mut drawer = Drawer::new(science, &sampler);
+        let bands = science.target.features.bands().len();
+        let stream = || Stream::new(3, Purpose::Draw, 0, 0);
+        let (n, many) = (90, PROBES);
+        for (snr, tilted) in [(500.0, true), (4.0, false)] {
+            let (flux, err) = (vec![snr as f32; bands], vec![1.0; bands]);
+            let mut points = |redshifts: &[f64]| {
+                drawer.draw_over(&flux, &err, redshifts, n, &mut stream()).unwrap();
+                let mut found = Vec::new();
+                for k in 0..many {
+                    let (mut looked, mut drawn) = (vec![0.0; 6], vec![0.0; 6]);
+                    drawer.untilted_point(k, many, &mut looked);
+                    drawer.point(k, many, &mut drawn);
+                    assert_eq!(looked == drawn, !tilted, "{snr}");
+                    found.push(looked);
+                }
+                found
+            };
+            let (both, near, far) = (points(&[1.0, 3.0]), points(&[1.0]), points(&[3.0]));
+            for k in 0..many {
+                let own = if k < many / 2 { &near[k] } else { &far[k] };
+                assert_eq!(both[k][5], own[5], "point {k}");
+                assert!(!tilted || both[k] == *own, "point {k}: {:?} {own:?}", both[k]);
+            }
+        }
     }
 }

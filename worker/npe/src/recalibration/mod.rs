@@ -146,7 +146,9 @@ impl Recalibration {
         let snr: String = self.ln_snr.iter().map(|s| format!("{:>7.0}", scalar::exp(*s))).collect();
         let (width, depth) = (self.ln_snr.len(), self.ln_one_plus_z.len());
         let mut text = String::new();
-        for (i, name) in names.iter().map(String::as_str).chain(self.rate.map(|_| "rate")).enumerate() {
+        for (i, name) in
+            names.iter().map(String::as_str).chain(self.rate.map(|_| "rate")).enumerate()
+        {
             text += &format!("{name}\n{:>7}{snr}\n", "z \\ S/N");
             for (z, ln) in self.ln_one_plus_z.iter().enumerate() {
                 text += &format!("{:7.2}", scalar::expm1(*ln));

@@ -121,7 +121,8 @@ mod tests {
         assert!((f64::from(rate.age_gyr) / 5.7514 - 1.0).abs() < 1e-3, "{}", rate.age_gyr);
         for (log_tau, start) in [(0.0, 0.3), (1.5, 0.1), (-0.5, 0.7), (0.2, 0.9), (-1.5, 0.2)] {
             let theta = [1.0, start, log_tau, 9.5];
-            let u: Vec<f32> = (0..4).map(|i| coordinates.to_unbounded(i, theta[i]).0 as f32).collect();
+            let u: Vec<f32> =
+                (0..4).map(|i| coordinates.to_unbounded(i, theta[i]).0 as f32).collect();
             let mut found = [0.0];
             rate.log_rates(&u, &mut found);
             let (tau, since) = (10f64.powf(log_tau), f64::from(rate.age_gyr) * (1.0 - start));

@@ -1,6 +1,7 @@
 //! Tilted densities and the fit of their strengths.
 
-use super::{Recalibration, recalibrated};
+use super::{PROBES, Recalibration, recalibrated};
+use crate::coordinates::Coordinates;
 use crate::error::NpeError;
 use crate::examples::Examples;
 use crate::features::signal_to_noise;
@@ -25,7 +26,7 @@ fn model() -> Model {
     model
 }
 
-/// A model tilted by one strength in every coordinate beyond the first node.
+/// A model tilted by one strength in every quantity beyond the first node.
 pub(crate) fn tilted(mut model: Model, strength: f64) -> Model {
     let mut own = Recalibration::none(model.coordinates(), model.redshift_range());
     let (nodes, depth) = (own.nodes(), own.ln_one_plus_z.len());
@@ -42,61 +43,126 @@ fn object(key: u64, snr: f64) -> ([f32; 4], [f32; 4]) {
     (std::array::from_fn(|_| (snr * (1.0 + 0.2 * s.normal())) as f32), [1.0; 4])
 }
 
+/// The same model in the coordinates of a delayed history.
+fn delayed() -> Model {
+    let mut model = model();
+    let names = ["log_mass_formed", "log_tau_gyr", "t_i_fraction"].map(str::to_owned).to_vec();
+    let (low, high) = (vec![4.0, -2.0, 0.0], vec![12.0, 2.0, 1.0]);
+    let coordinates = Coordinates::new(names, low, high).unwrap();
+    model.densities[0].spec.coordinates = coordinates.clone();
+    model.target.coordinates = coordinates;
+    model
+}
+
+/// A model tilted by its rate alone.
+fn tilted_by_rate(model: Model, strength: f64) -> Model {
+    let mut model = tilted(model, strength);
+    let own = model.recalibration.as_mut().unwrap();
+    let coordinates = DIMS * own.nodes();
+    own.strength[..coordinates].fill(0.0);
+    model
+}
+
 /// Draws of the tilted model against those of the plain one, weighted; its
 /// density against the plain one.
 #[test]
 fn draws_follow_the_tilted_density() {
     for strength in [0.8, -0.4] {
-        follows(strength);
+        follows(model(), tilted(model(), strength), DIMS);
+        let tilted = tilted_by_rate(delayed(), strength);
+        assert_eq!(tilted.recalibration().unwrap().quantities(), DIMS + 1);
+        follows(delayed(), tilted, DIMS + 1);
     }
 }
 
-fn follows(strength: f64) {
-    let (plain, other) = (Sampler::new(&model()), Sampler::new(&tilted(model(), strength)));
+fn follows(plain: Model, tilted: Model, quantities: usize) {
+    let (plain, other) = (Sampler::new(&plain), Sampler::new(&tilted));
     let (flux, err) = object(1, 2000.0);
     let object = Object { flux: &flux, err: &err, redshift: 1.0 };
     let seen = other.see(&[object]).unwrap();
     let tilt = seen.tilt(0).expect("a bright object is tilted").clone();
     let n = 100_000;
     let (before, after) = (draws(&plain, &object, 1, n), draws(&other, &object, 1, n));
+    let point = |sample: &[f32], k: usize| -> [f32; DIMS] {
+        let u = |i: usize| plain.coordinates().to_unbounded(i, f64::from(sample[i * n + k])).0;
+        std::array::from_fn(|i| u(i) as f32)
+    };
     // Squares of t of draw `k`.
-    let squares = |sample: &[f32], k: usize| -> [f64; DIMS] {
-        std::array::from_fn(|i| {
-            let u = plain.coordinates().to_unbounded(i, f64::from(sample[i * n + k])).0;
-            f64::from((u as f32 - tilt.frame.centre[i]) * tilt.frame.inverse_width[i]).powi(2)
-        })
+    let squares = |sample: &[f32], k: usize| -> Vec<f64> {
+        let mut squares = vec![0.0; quantities];
+        tilt.frame.deviates(&point(sample, k), 1, |i, _, t| squares[i] = f64::from(t).powi(2));
+        squares
     };
-    // ln w, but for a constant.
-    let log_weight = |squares: [f64; DIMS]| -> f64 {
-        -0.5 * strength * squares.iter().map(|t2| t2.min(4.0)).sum::<f64>()
+    let log_weight = |squares: &[f64]| -> f64 {
+        let terms = squares.iter().zip(&tilt.strength).map(|(t2, k)| f64::from(*k) * t2.min(4.0));
+        (-0.5 * terms.sum::<f64>() - f64::from(tilt.ceiling)).min(0.0)
     };
-    let (mut total, mut means) = (0.0, [[0.0f64; 3]; DIMS]);
+    let (mut total, mut means) = (0.0, vec![[0.0f64; 3]; quantities]);
+    let mut cut = 0;
     for k in 0..n {
         let (was, is) = (squares(&before, k), squares(&after, k));
-        let w = log_weight(was).exp();
+        let w = log_weight(&was).exp();
         total += w;
+        cut += usize::from(w == 1.0);
         for (mean, (was, is)) in means.iter_mut().zip(was.into_iter().zip(is)) {
             let [was, is] = [was, is].map(|square| square.min(9.0));
             mean.iter_mut().zip([was, w * was, is]).for_each(|(sum, value)| *sum += value);
         }
     }
-    for [plain, weighted, drawn] in means {
+    // One weight in eight of 64 probes is cut: three standard errors.
+    let cut = cut as f64 / n as f64;
+    assert!((cut - 0.125).abs() < 0.12, "{cut}");
+    for ([plain, weighted, drawn], strength) in means.into_iter().zip(&tilt.strength) {
         let (plain, weighted, drawn) = (plain / n as f64, weighted / total, drawn / n as f64);
         // Squares up to 9 scatter by less than 2: five standard errors of both.
         let error = 2.0 * (3.0 / n as f64).sqrt();
         assert!((weighted - drawn).abs() < 5.0 * error, "{strength}: {weighted} {drawn}");
-        assert!((plain - drawn) * strength.signum() > 10.0 * error, "the tilt is one");
+        let moved = (plain - drawn) * f64::from(strength.signum());
+        assert!(*strength == 0.0 || moved > 10.0 * error, "the tilt is one: {plain} {drawn}");
     }
-    // The constant; and 64 probes, whose weights scatter by about half their mean.
-    let constant = 2.0 * strength.min(0.0) * DIMS as f64;
-    let log_norm = (total / n as f64).ln() + constant;
-    assert!((tilt.log_norm() - log_norm).abs() < 5.0 * 0.5 / 8.0, "{strength}");
+    // 64 probes, whose weights scatter by about half their mean.
+    let log_norm = (total / n as f64).ln();
+    assert!((tilt.log_norm() - log_norm).abs() < 5.0 * 0.5 / 8.0, "{}", tilt.log_norm());
     for k in 0..20 {
         let theta: Vec<f64> = (0..DIMS).map(|i| f64::from(after[i * n + k])).collect();
-        let own = log_weight(squares(&after, k)) + constant - tilt.log_norm();
+        let own = log_weight(&squares(&after, k)) - tilt.log_norm();
         let expected = plain.log_prob(&object, &theta) + own;
         // Rounding of w.
-        assert!((other.log_prob(&object, &theta) - expected).abs() < 1e-4, "{strength}");
+        assert!((other.log_prob(&object, &theta) - expected).abs() < 1e-4, "draw {k}");
+    }
+}
+
+/// Points of the density before the tilt: of bright objects, each of its own.
+#[test]
+fn untilted_points_are_of_the_plain_density() {
+    let (plain, other) = (Sampler::new(&model()), Sampler::new(&tilted(model(), 0.8)));
+    let fluxes = [object(1, 2000.0), object(4, 2500.0), object(2, 3.0)];
+    let objects = fluxes.each_ref().map(|(flux, err)| Object { flux, err, redshift: 1.0 });
+    let seen = other.see(&objects).unwrap();
+    let points = |which: &dyn Fn(usize) -> usize| {
+        let mut points = Vec::new();
+        other.untilted(&seen, which, &mut points);
+        points
+    };
+    assert!(points(&|_| 2).is_empty(), "a faint object's draws are not tilted");
+    assert!(points(&|k| [0, 2][k % 2]).is_empty());
+    let own = [points(&|_| 0), points(&|_| 1)];
+    let mixed = points(&|k| k % 2);
+    assert_ne!(own[0], own[1]);
+    for (k, value) in mixed.iter().enumerate() {
+        assert_eq!(*value, own[k % PROBES % 2][k]);
+    }
+    let n = 20_000;
+    let many = draws(&plain, &objects[0], 3, n);
+    for (few, many) in own[0].chunks_exact(PROBES).zip(many.chunks_exact(n)) {
+        let mean = |values: &[f32]| values.iter().sum::<f32>() / values.len() as f32;
+        let spread = |values: &[f32]| {
+            let square: f32 = values.iter().map(|v| (v - mean(values)).powi(2)).sum();
+            (square / values.len() as f32).sqrt()
+        };
+        // Five standard errors of 64.
+        assert!((mean(few) - mean(many)).abs() < 5.0 / 8.0 * spread(many));
+        assert!((spread(few) / spread(many) - 1.0).abs() < 5.0 / 11.0);
     }
 }
 
@@ -206,6 +272,14 @@ fn a_model_keeps_its_tilt_and_one_without_is_read() {
     let own = tilted(model(), 0.4);
     let (json, weights) = (own.to_json(), own.to_safetensors());
     assert_eq!(Model::from_parts(&json, &weights).unwrap(), own);
+
+    // One of a delayed history without its rate keeps to the coordinates.
+    let mut own = tilted(delayed(), 0.4);
+    assert_eq!(Model::from_parts(&own.to_json(), &own.to_safetensors()).unwrap(), own);
+    let kept = own.recalibration.as_mut().unwrap();
+    kept.strength.truncate(DIMS * kept.nodes());
+    kept.rate = None;
+    assert_eq!(Model::from_parts(&own.to_json(), &own.to_safetensors()).unwrap(), own);
 
     let beyond = tilted(model(), 9.0);
     let error = Model::from_parts(&beyond.to_json(), &beyond.to_safetensors()).unwrap_err();
