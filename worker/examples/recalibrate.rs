@@ -20,10 +20,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let campaign = Campaign::load(Path::new(campaign), settings)?;
     let science = Arc::new(Science::new(&campaign)?);
     let (model, _) = read_model(Path::new(folder))?;
-    let passes = science.train.recalibration_passes;
+    let (passes, snr) = (science.train.recalibration_passes, science.train.recalibration_snr);
     let data = Simulations::made(science, &campaign)?;
     let threads = std::thread::available_parallelism()?.get();
-    let model = recalibrated(model, &data, passes, threads)?;
+    let model = recalibrated(model, &data, passes, snr, threads)?;
     std::fs::create_dir_all(out)?;
     std::fs::write(Path::new(out).join(MODEL_FILES[0]), model.to_json())?;
     std::fs::write(Path::new(out).join(MODEL_FILES[1]), model.to_safetensors())?;

@@ -101,8 +101,8 @@ fn train(job: &Job, data: &Simulations, from: Option<Checkpoint>) -> Result<Outc
     outcome.fact("best_validation_loss", best);
     if checkpoint.finished() {
         let trained = checkpoint.model(science.provenance.clone());
-        let passes = science.train.recalibration_passes;
-        let trained = recalibrated(trained, data, passes, job.threads)?;
+        let (passes, snr) = (science.train.recalibration_passes, science.train.recalibration_snr);
+        let trained = recalibrated(trained, data, passes, snr, job.threads)?;
         outcome.file(model::DESCRIPTION, Bytes::from(trained.to_json()), 0);
         outcome.file(model::WEIGHTS, Bytes::from(trained.to_safetensors()), 0);
     }

@@ -80,7 +80,7 @@ fn describe(model: &Model, bytes: usize, text: &mut String) {
     );
     let tilt = model.recalibration().map_or("none".to_owned(), |recalibration| {
         let (snr, strength) = recalibration.reach();
-        format!("of objects above S/N {snr:.0}, by strengths up to {strength:.2}")
+        format!("of objects above S/N {snr:.1}, by strengths up to {strength:.2}")
     });
     line(text, "recalibration", tilt);
     let config = serde_json::to_string(&training.config).unwrap_or_default();

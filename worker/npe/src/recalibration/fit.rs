@@ -57,7 +57,7 @@ impl Bright {
 
 /// The model with a tilt such that its intervals hold the true values of
 /// simulations as often as they should, fitted to `passes` passes over `data`,
-/// observed afresh; no pass, no tilt. Neither threads nor processors change a byte.
+/// observed afresh; no pass, no tilt, and none up to `snr`. Neither threads nor processors change a byte.
 ///
 /// # Errors
 /// [`NpeError::Example`] for an example that cannot be made; as [`Sampler::see`].
@@ -65,15 +65,17 @@ pub fn recalibrated(
     mut model: Model,
     data: &dyn Examples,
     passes: u32,
+    snr: f64,
     threads: usize,
 ) -> Result<Model, NpeError> {
     model.recalibration = None;
     model.training.config.recalibration_passes = passes;
+    model.training.config.recalibration_snr = snr;
     if passes == 0 {
         return Ok(model);
     }
     let sampler = Sampler::new(&model);
-    let mut found = Recalibration::none(model.coordinates(), model.redshift_range());
+    let mut found = Recalibration::none(model.coordinates(), snr, model.redshift_range());
     let mut bright = Bright::default();
     let examples = data.len().min(MOST_EXAMPLES);
     for epoch in (FIRST_EPOCH..).take(passes as usize) {

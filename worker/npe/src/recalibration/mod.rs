@@ -37,8 +37,9 @@ use rate::Rate;
 
 /// Draws of fixed noise that centre and half-width are of.
 pub const PROBES: usize = 64;
-/// Nodes in S/N; nothing is tilted up to the first.
-const SNR: [f64; 6] = [10.0, 40.0, 160.0, 640.0, 2560.0, 10_240.0];
+/// Ratio of neighbouring nodes in S/N, and the S/N beyond which none is.
+const SNR_RATIO: f64 = 4.0;
+const MOST_SNR: f64 = 16_000.0;
 /// Nodes in redshift, as many evenly in ln(1 + z) over the range of the training.
 const REDSHIFTS: usize = 5;
 /// Places among sorted probes whose mean is the centre, and those of 16 and 84 %.
@@ -73,16 +74,19 @@ pub struct Recalibration {
 type Place = [(usize, f64); 4];
 
 impl Recalibration {
-    /// One that changes nothing, for a range of redshifts.
-    fn none(coordinates: &Coordinates, redshift: (f64, f64)) -> Self {
+    /// One that changes nothing, from a S/N on and for a range of redshifts.
+    fn none(coordinates: &Coordinates, snr: f64, redshift: (f64, f64)) -> Self {
         let rate = Rate::of(coordinates);
         let quantities = coordinates.len() + usize::from(rate.is_some());
         let (first, last) = (scalar::ln_1p(redshift.0), scalar::ln_1p(redshift.1));
         let step = (last - first) / (REDSHIFTS - 1) as f64;
+        let rise = |snr: &f64| Some(snr * SNR_RATIO).filter(|snr| *snr <= MOST_SNR);
+        let ln_snr: Vec<f64> =
+            std::iter::successors(Some(snr), rise).map(|snr| scalar::ln(snr)).collect();
         Self {
-            ln_snr: SNR.iter().map(|s| scalar::ln(*s)).collect(),
             ln_one_plus_z: (0..REDSHIFTS).map(|k| first + step * k as f64).collect(),
-            strength: vec![0.0; quantities * SNR.len() * REDSHIFTS],
+            strength: vec![0.0; quantities * ln_snr.len() * REDSHIFTS],
+            ln_snr,
             rate,
         }
     }
@@ -143,7 +147,7 @@ impl Recalibration {
     /// The strengths, at S/N (columns) and redshift (rows); `names` of the coordinates.
     #[must_use]
     pub fn table(&self, names: &[String]) -> String {
-        let snr: String = self.ln_snr.iter().map(|s| format!("{:>7.0}", scalar::exp(*s))).collect();
+        let snr: String = self.ln_snr.iter().map(|s| format!("{:>7.1}", scalar::exp(*s))).collect();
         let (width, depth) = (self.ln_snr.len(), self.ln_one_plus_z.len());
         let mut text = String::new();
         for (i, name) in

@@ -28,7 +28,7 @@ fn model() -> Model {
 
 /// A model tilted by one strength in every quantity beyond the first node.
 pub(crate) fn tilted(mut model: Model, strength: f64) -> Model {
-    let mut own = Recalibration::none(model.coordinates(), model.redshift_range());
+    let mut own = Recalibration::none(model.coordinates(), 10.0, model.redshift_range());
     let (nodes, depth) = (own.nodes(), own.ln_one_plus_z.len());
     for (at, k) in own.strength.iter_mut().enumerate() {
         *k = if at % nodes < depth { 0.0 } else { strength };
@@ -245,25 +245,25 @@ fn intervals_that_are_too_wide_or_narrow_are_mended() -> Result<(), NpeError> {
         |scale: f32| Known { sampler: Sampler::new(&model()).with_base_scale(scale), n: 16_000 };
     let narrow = data(0.9);
     let before = worst(&model(), &narrow);
-    let own = recalibrated(model(), &narrow, 1, 1)?;
+    let own = recalibrated(model(), &narrow, 1, 10.0, 1)?;
     let after = worst(&own, &narrow);
     // A standard error of 0.004; what is left is the doubt in favour of no tilt.
     assert!(before > 0.05, "{before}");
     assert!(after.abs() < 0.025, "{before} {after}");
-    assert_eq!(own, recalibrated(model(), &narrow, 1, 2)?, "threads change nothing");
-    assert_eq!(own, recalibrated(own.clone(), &narrow, 1, 2)?, "nor does an earlier tilt");
+    assert_eq!(own, recalibrated(model(), &narrow, 1, 10.0, 2)?, "threads change nothing");
+    assert_eq!(own, recalibrated(own.clone(), &narrow, 1, 10.0, 2)?, "nor does an earlier tilt");
 
     let wide = data(1.1);
     let before = worst(&model(), &wide);
-    let after = worst(&recalibrated(model(), &wide, 1, 2)?, &wide);
+    let after = worst(&recalibrated(model(), &wide, 1, 10.0, 2)?, &wide);
     assert!(before < -0.03 && after.abs() < 0.6 * before.abs(), "{before} {after}");
 
-    let none = recalibrated(model(), &data(1.0), 1, 2)?;
+    let none = recalibrated(model(), &data(1.0), 1, 10.0, 2)?;
     let strength = &none.recalibration().unwrap().strength;
     let mean = strength.iter().sum::<f64>() / strength.len() as f64;
     // Noise of nodes that hold a few hundred objects each.
     assert!(mean.abs() < 0.1, "{mean}");
-    assert_eq!(recalibrated(own, &narrow, 0, 1)?.recalibration(), None);
+    assert_eq!(recalibrated(own, &narrow, 0, 10.0, 1)?.recalibration(), None);
     Ok(())
 }
 

@@ -96,6 +96,9 @@ pub struct TrainConfig {
     /// Passes over the training set (200,000 of it at most), observed afresh, that
     /// posteriors of bright objects are calibrated on once trained; 0: not at all.
     pub recalibration_passes: u32,
+    /// S/N (root mean square over observed bands) up to which posteriors stay as
+    /// they are: a lower one calibrates more of them, and draws are slower from it on.
+    pub recalibration_snr: f64,
     /// Seed of weights, split and order.
     pub seed: u64,
 }
@@ -121,6 +124,7 @@ impl Default for TrainConfig {
             validation_fraction: 0.1,
             gradient_clip: 5.0,
             recalibration_passes: 2,
+            recalibration_snr: 10.0,
             seed: 1,
         }
     }
@@ -173,6 +177,10 @@ impl TrainConfig {
         if self.recalibration_passes > 100 {
             let found = self.recalibration_passes.to_string();
             return refuse("recalibration_passes", found, "at most 100 passes (2 are usual)");
+        }
+        if !(0.5..=1000.0).contains(&self.recalibration_snr) {
+            let found = self.recalibration_snr.to_string();
+            return refuse("recalibration_snr", found, "from 0.5 to 1000 (10 is usual)");
         }
         if !(self.gradient_clip > 0.0 && self.gradient_clip.is_finite()) {
             return refuse("gradient_clip", self.gradient_clip.to_string(), "above 0 (5 is usual)");
@@ -253,6 +261,7 @@ mod tests {
             r#"{"patience": 0}"#,
             r#"{"gradient_clip": -1.0}"#,
             r#"{"recalibration_passes": 101}"#,
+            r#"{"recalibration_snr": 0.0}"#,
             r#"{"device": "cuda"}"#,
             r#"{"schedule": {"cosine": {"final_fraction": 2.0}}}"#,
         ] {
