@@ -81,8 +81,7 @@ impl Recalibration {
         let (first, last) = (scalar::ln_1p(redshift.0), scalar::ln_1p(redshift.1));
         let step = (last - first) / (REDSHIFTS - 1) as f64;
         let rise = |snr: &f64| Some(snr * SNR_RATIO).filter(|snr| *snr <= MOST_SNR);
-        let ln_snr: Vec<f64> =
-            std::iter::successors(Some(snr), rise).map(|snr| scalar::ln(snr)).collect();
+        let ln_snr: Vec<f64> = std::iter::successors(Some(snr), rise).map(scalar::ln).collect();
         Self {
             ln_one_plus_z: (0..REDSHIFTS).map(|k| first + step * k as f64).collect(),
             strength: vec![0.0; quantities * ln_snr.len() * REDSHIFTS],
