@@ -1,4 +1,4 @@
-//! A trained model with its widths fitted anew: the last step of training alone.
+//! A trained model with its tilt fitted anew: the last step of training alone.
 //!
 //! `cargo run --release -p outshine-worker --example recalibrate -- CAMPAIGN.toml MODEL_DIR OUT_DIR [key=value ...]`
 //!

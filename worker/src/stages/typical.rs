@@ -69,8 +69,8 @@ impl<'a> Typical<'a> {
         }
     }
 
-    /// Misfit of an object to the latest draws of `drawer`, about as a standard
-    /// normal deviate. Looks at two draws more than there are free coordinates,
+    /// Misfit of an object, of which `drawer` has just drawn, to draws that no
+    /// recalibration has tilted, about as a standard normal deviate. Looks at two draws more than there are free coordinates,
     /// the redshift one of them where it is withheld; at more where those few
     /// leave the object suspect.
     pub fn misfit(

@@ -32,7 +32,7 @@ const ROUNDS: usize = 25;
 const STEP: f64 = 0.6;
 /// Objects' worth of no tilt at every node.
 const PRIOR: f64 = 500.0;
-/// Most examples of a pass: some 200 MB are kept of as many, half of them bright.
+/// Most examples of a pass: some 250 MB are kept of as many, most of them tilted.
 const MOST_EXAMPLES: u64 = 200_000;
 /// Far from epochs that a training has.
 const FIRST_EPOCH: u64 = 1 << 32;
@@ -57,7 +57,8 @@ impl Bright {
 
 /// The model with a tilt such that its intervals hold the true values of
 /// simulations as often as they should, fitted to `passes` passes over `data`,
-/// observed afresh; no pass, no tilt, and none up to `snr`. Neither threads nor processors change a byte.
+/// observed afresh; no pass, no tilt, and none up to `snr`. Neither threads nor
+/// processors change a byte.
 ///
 /// # Errors
 /// [`NpeError::Example`] for an example that cannot be made; as [`Sampler::see`].
@@ -137,8 +138,9 @@ fn look(
                 let values = std::iter::once(theta[i]).chain(draws.iter().map(|v| f64::from(*v)));
                 points.extend(values.map(|v| sampler.coordinates().to_unbounded(i, v).0 as f32));
             }
-            frame.deviates(&points, DRAWS + 1, |_, _, t| {
-                done.deviates.push((t.clamp(-BOUND, BOUND) * STEPS) as i16);
+            frame.deviates(&points, DRAWS + 1, |_, deviates| {
+                let stored = deviates.iter().map(|t| (t.clamp(-BOUND, BOUND) * STEPS) as i16);
+                done.deviates.extend(stored);
             });
         }
     }

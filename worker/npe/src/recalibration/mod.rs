@@ -181,7 +181,7 @@ impl Recalibration {
         let (Some(width), Some(depth)) = (count(STORED[0]), count(STORED[1])) else {
             return Ok(None);
         };
-        // One made without a rate is as good.
+        // A table without a row for the rate leaves the rate alone.
         let nodes = (width * depth).max(1);
         let with_rate = count(STORED[2]).is_some_and(|n| n > coordinates.len() * nodes);
         let rate = Rate::of(coordinates).filter(|_| with_rate);
@@ -248,12 +248,15 @@ impl Frame {
         Self { rate, centre, inverse_width }
     }
 
-    /// Hands t of every quantity of points `u`, [coordinates, n], to `each`: with
-    /// the numbers of quantity and point.
-    fn deviates(&self, u: &[f32], n: usize, mut each: impl FnMut(usize, usize, f32)) {
+    /// Hands t of every quantity of points `u`, [coordinates, n], to `each`, in order.
+    fn deviates(&self, u: &[f32], n: usize, mut each: impl FnMut(usize, &[f32])) {
+        let mut deviates = [0.0; MOST_POINTS];
         each_quantity(self.rate, u, n, |i, row| {
             let (centre, inverse_width) = (self.centre[i], self.inverse_width[i]);
-            row.iter().enumerate().for_each(|(k, u)| each(i, k, (u - centre) * inverse_width));
+            for (t, u) in deviates.iter_mut().zip(row) {
+                *t = (u - centre) * inverse_width;
+            }
+            each(i, &deviates[..n]);
         });
     }
 }
@@ -278,8 +281,8 @@ impl Tilt {
         let mut own = Self { frame, strength, probes, ceiling: 0.0, log_norm: 0.0 };
         let mut log_weights = [0.0; PROBES];
         own.uncut(&own.probes, &mut log_weights);
-        own.ceiling = ceiling(&mut log_weights);
-        own.log_weights(&own.probes, &mut log_weights);
+        own.ceiling = ceiling(&mut log_weights.clone());
+        own.cut(&mut log_weights);
         let sum: f64 = log_weights.iter().map(|w| f64::from(lanes::exp_f32(*w))).sum();
         own.log_norm = scalar::ln(sum / PROBES as f64);
         own
@@ -288,23 +291,27 @@ impl Tilt {
     /// ln W of points `u`, [coordinates, n].
     fn uncut(&self, u: &[f32], out: &mut [f32]) {
         out.fill(0.0);
-        let frame = &self.frame;
-        each_quantity(frame.rate, u, out.len(), |i, row| {
-            let (centre, inverse_width) = (frame.centre[i], frame.inverse_width[i]);
+        self.frame.deviates(u, out.len(), |i, deviates| {
             let strength = self.strength[i];
-            for (out, u) in out.iter_mut().zip(row) {
-                *out += log_weight(strength, (u - centre) * inverse_width);
+            for (out, t) in out.iter_mut().zip(deviates) {
+                *out += log_weight(strength, *t);
             }
         });
+    }
+
+    /// ln of min(W / c, 1) of values of ln W.
+    fn cut(&self, log_weights: &mut [f32]) {
+        log_weights.iter_mut().for_each(|w| *w = (*w - self.ceiling).min(0.0));
     }
 
     /// ln of min(W / c, 1) of points `u`, [coordinates, n].
     pub(crate) fn log_weights(&self, u: &[f32], out: &mut [f32]) {
         self.uncut(u, out);
-        out.iter_mut().for_each(|w| *w = (*w - self.ceiling).min(0.0));
+        self.cut(out);
     }
 
-    /// Keeps draws by their weights: one random word each. Moves those kept to the front of `state`, [coordinates, [`LANES`]], and says how many.
+    /// Keeps draws by their weights: one random word each. Moves those kept to the
+    /// front of `state`, [coordinates, [`LANES`]], and says how many.
     pub(crate) fn keep(&self, words: &[u32], state: &mut [f32]) -> usize {
         let mut log_weights = [0.0; LANES];
         self.log_weights(state, &mut log_weights);

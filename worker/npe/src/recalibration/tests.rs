@@ -90,7 +90,7 @@ fn follows(plain: Model, tilted: Model, quantities: usize) {
     // Squares of t of draw `k`.
     let squares = |sample: &[f32], k: usize| -> Vec<f64> {
         let mut squares = vec![0.0; quantities];
-        tilt.frame.deviates(&point(sample, k), 1, |i, _, t| squares[i] = f64::from(t).powi(2));
+        tilt.frame.deviates(&point(sample, k), 1, |i, t| squares[i] = f64::from(t[0]).powi(2));
         squares
     };
     let log_weight = |squares: &[f64]| -> f64 {
