@@ -321,6 +321,29 @@ mod tests {
         draws.chunks(DRAWS).map(sigma).collect()
     }
 
+    /// Counted bin by bin.
+    #[test]
+    fn numbers_below_every_bin_are_counted() {
+        for (k, (name, shape)) in SHAPES.iter().enumerate() {
+            let mut packer = Packer { reach: vec![f32::INFINITY; 3000], ..Packer::default() };
+            let values = draws(*shape, 0.0, k as u64);
+            let [low, high] = [f32::min, f32::max].map(|end| values.iter().copied().fold(0.0, end));
+            let width = (f64::from(high) - f64::from(low)) / 2999.0;
+            for value in values {
+                let bin = (f64::from(value) - f64::from(low)) / width;
+                packer.reach[bin as usize] = (8.0 * width) as f32;
+            }
+            packer.place(f64::from(low), width, 0.0);
+            assert!(packer.numbers.windows(2).all(|n| n[0] <= n[1]), "{name}");
+            assert_eq!(packer.below.len(), 3001, "{name}");
+            for (bin, &below) in packer.below.iter().enumerate() {
+                let edge = f64::from(low) + bin as f64 * width;
+                let counted = packer.numbers.iter().filter(|n| f64::from(**n) < edge).count();
+                assert_eq!(usize::from(below), counted, "{name}: bin {bin}");
+            }
+        }
+    }
+
     /// Largest shift of any draw, quantile or mean of a pixel, in standard deviations worked out
     /// apart from the code under test.
     fn largest_shift(before: &[f32], after: &[f32]) -> f64 {

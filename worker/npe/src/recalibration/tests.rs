@@ -1,6 +1,6 @@
 //! Tilted densities and the fit of their strengths.
 
-use super::{PROBES, Recalibration, recalibrated};
+use super::{PROBES, Rate, Recalibration, recalibrated};
 use crate::coordinates::Coordinates;
 use crate::error::NpeError;
 use crate::examples::Examples;
@@ -81,6 +81,8 @@ fn follows(plain: Model, tilted: Model, quantities: usize) {
     let object = Object { flux: &flux, err: &err, redshift: 1.0 };
     let seen = other.see(&[object]).unwrap();
     let tilt = seen.tilt(0).expect("a bright object is tilted").clone();
+    let rate = Rate::of(plain.coordinates()).map(|rate| rate.at(object.redshift));
+    assert_eq!(tilt.frame.rate, rate, "the rate at the object's redshift");
     let n = 100_000;
     let (before, after) = (draws(&plain, &object, 1, n), draws(&other, &object, 1, n));
     let point = |sample: &[f32], k: usize| -> [f32; DIMS] {
@@ -151,6 +153,12 @@ fn untilted_points_are_of_the_plain_density() {
     assert_ne!(own[0], own[1]);
     for (k, value) in mixed.iter().enumerate() {
         assert_eq!(*value, own[k % PROBES % 2][k]);
+    }
+    // Coordinates of a point belong together.
+    let probes = other.probes(&seen, 0, &mut Scratch::default());
+    for (at, (value, probe)) in own[0].iter().zip(probes).enumerate() {
+        let u = other.coordinates().to_unbounded(at / PROBES, f64::from(*value)).0;
+        assert!((u - f64::from(probe)).abs() < 1e-4, "{at}: {u} {probe}");
     }
     let n = 20_000;
     let many = draws(&plain, &objects[0], 3, n);
