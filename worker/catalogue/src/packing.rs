@@ -28,6 +28,7 @@
 
 use outshine_kernels::wide;
 use std::fmt;
+use std::hint::select_unpredictable;
 use std::ops::Range;
 
 /// Largest distance of a stored draw from the drawn one, in [`sigma`].
@@ -235,16 +236,13 @@ impl Packer {
         let last = self.below.len() - 1;
         let from = usize::from(self.below[(bin + 1).saturating_sub(reach)]);
         let to = usize::from(self.below[(bin + reach).min(last)]);
-        if from >= to {
-            return usize::from(self.own[bin]);
-        }
-        if from == 0 {
-            return 0;
-        }
-        // The bits that from - 1 and to - 1 share, and the first in which they differ.
-        let (before, end) = (from - 1, to - 1);
-        let differ = (before ^ end).ilog2();
-        end >> differ << differ
+        let own = usize::from(self.own[bin]);
+        // The bits that from - 1 and to - 1 share, and the first in which they differ; number 0,
+        // where it is among them, shares none.
+        let (before, end) = (from.wrapping_sub(1), to.wrapping_sub(1));
+        let differ = ((before ^ end) | 1).ilog2();
+        // Whether any is within reach is as good as random.
+        select_unpredictable(from < to, end >> differ << differ, own)
     }
 }
 

@@ -114,6 +114,18 @@ fn decay_body(values: &mut [f32], decay: &[f32], strength: f32) {
 }
 
 widest! {
+    /// `values[j] = max(values[j], 0)`; 0 for NaN.
+    pub fn rectify(values: &mut [f32]) => rectify_body
+}
+
+#[inline(always)]
+fn rectify_body(values: &mut [f32]) {
+    for value in values {
+        *value = if *value > 0.0 { *value } else { 0.0 };
+    }
+}
+
+widest! {
     /// `values[j] = tanh(values[j])`, by [`lanes::tanh_f32`].
     pub fn tanh(values: &mut [f32]) => tanh_body
 }
@@ -378,6 +390,17 @@ mod tests {
             normal_to_range(&mut a, -2.0, 3.0);
             normal_to_range_body(&mut b, -2.0, 3.0);
             assert!(same(&a, &b) && a.iter().all(|v| *v > -2.0 && *v < 3.0));
+        }
+    }
+
+    #[test]
+    fn what_is_rectified_is_not_below_zero() {
+        for n in [1, 8, 31, 100] {
+            let (mut a, mut b) = (numbers(n), numbers(n));
+            a[0] = f32::NAN;
+            rectify(&mut a);
+            b[0] = 0.0;
+            assert!(a.iter().zip(&b).all(|(a, b)| *a == b.max(0.0)));
         }
     }
 

@@ -21,6 +21,7 @@
 //! are 0 up to the first node, and fitted to simulations ([`recalibrated`]). Z is
 //! the mean weight of the probes, to a few hundredths.
 
+mod columns;
 mod fit;
 mod rate;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use crate::coordinates::Coordinates;
 use crate::error::NpeError;
 use crate::lane_group::LANES;
 use crate::storage::Arrays;
+use columns::SIDE;
 use outshine_kernels::{lanes, scalar};
 use rate::Rate;
 
@@ -237,14 +239,23 @@ struct Frame {
 impl Frame {
     /// `probes`: [coordinates, [`PROBES`]].
     fn about(probes: &[f32], rate: Option<Rate>) -> Self {
-        let (mut centre, mut inverse_width) = (Vec::new(), Vec::new());
-        each_quantity(rate, probes, PROBES, |_, row| {
-            let mut sorted = row.to_vec();
-            sorted.sort_unstable_by(f32::total_cmp);
-            let mean = |at: [usize; 2]| 0.5 * (sorted[at[0]] + sorted[at[1]]);
-            centre.push(mean(CENTRE));
-            inverse_width.push(2.0 / (mean(UPPER) - mean(LOWER)).max(1e-6));
+        let mut columns: Vec<[[f32; SIDE]; PROBES]> = Vec::new();
+        let mut count = 0;
+        each_quantity(rate, probes, PROBES, |i, row| {
+            if i % SIDE == 0 {
+                columns.push([[0.0; SIDE]; PROBES]);
+            }
+            columns[i / SIDE].iter_mut().zip(row).for_each(|(side, u)| side[i % SIDE] = *u);
+            count = i + 1;
         });
+        columns.iter_mut().for_each(|rows| columns::sort(rows));
+        let mean = |i: usize, at: [usize; 2]| {
+            let [one, other] = at.map(|k| columns[i / SIDE][k][i % SIDE]);
+            0.5 * (one + other)
+        };
+        let width = |i| (mean(i, UPPER) - mean(i, LOWER)).max(1e-6);
+        let centre = (0..count).map(|i| mean(i, CENTRE)).collect();
+        let inverse_width = (0..count).map(|i| 2.0 / width(i)).collect();
         Self { rate, centre, inverse_width }
     }
 

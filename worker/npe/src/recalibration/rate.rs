@@ -7,7 +7,7 @@
 //! last 100 Myr: that of 50 Myr ago, or half way since the start.
 
 use crate::coordinates::Coordinates;
-use outshine_kernels::{lanes, scalar};
+use outshine_kernels::{lanes, scalar, widest};
 
 /// Coordinates that a rate follows from: log10 of the mass formed and of tau in
 /// Gyr, and the cosmic time of the start over that of the object.
@@ -51,10 +51,7 @@ impl Rate {
     /// log10 of the rates (solar masses per year) of points `u`, [coordinates, n].
     pub(crate) fn log_rates(&self, u: &[f32], out: &mut [f32]) {
         let n = out.len();
-        let [mass, tau, start] = self.places.map(|i| &u[i * n..(i + 1) * n]);
-        for (((out, mass), tau), start) in out.iter_mut().zip(mass).zip(tau).zip(start) {
-            *out = self.log_rate([*mass, *tau, *start]);
-        }
+        log_rates(self, self.places.map(|i| &u[i * n..(i + 1) * n]), out);
     }
 
     #[inline(always)]
@@ -71,6 +68,19 @@ impl Rate {
         let ln_formed = lanes::ln_f32(formed(since * inverse));
         let per_year = (ln_rate - ln_formed) * std::f32::consts::LOG10_E - 9.0;
         log_mass + per_year.max(FLOOR)
+    }
+}
+
+widest! {
+    /// The rates of points whose coordinates are [`NAMES`], one column each.
+    pub fn log_rates(rate: &Rate, u: [&[f32]; 3], out: &mut [f32]) => log_rates_body
+}
+
+#[inline(always)]
+fn log_rates_body(rate: &Rate, u: [&[f32]; 3], out: &mut [f32]) {
+    let [mass, tau, start] = u;
+    for (((out, mass), tau), start) in out.iter_mut().zip(mass).zip(tau).zip(start) {
+        *out = rate.log_rate([*mass, *tau, *start]);
     }
 }
 
