@@ -8,29 +8,35 @@ use crate::igm::LYMAN_ALPHA_ANGSTROM;
 use crate::model::{Derived, Population, Z_MAX, njy_per_lsun_at};
 use crate::sfh::Parameters;
 use outshine_kernels::scalar;
+use std::sync::OnceLock;
 
 /// Step of the tables in ln(1 + z).
 const STEP: f64 = 0.0025;
 
 /// Tables at redshifts spread evenly in ln(1 + z), linear in between. Shared
-/// between threads; about 0.3 MB per redshift and 19 bands, 400 per unit of ln(1 + z).
+/// between threads; each is worked out when it is first needed, which takes a
+/// millisecond. About 0.3 MB per redshift and 19 bands, 400 per unit of ln(1 + z).
 pub struct RedshiftGrid {
     basis: Basis,
     ln_first: f64,
     redshift: (f64, f64),
-    /// (redshifts, metallicities, ages, nodes padded).
-    tables: Vec<f32>,
-    /// (redshifts, bands): dust emission per unit luminosity.
-    dust: Vec<f64>,
-    /// (redshifts, strong lines): transmission of the IGM.
-    kept: Vec<f64>,
+    nodes: Vec<OnceLock<Node>>,
     /// Comoving distance (Mpc) at each redshift and its slope in ln(1 + z).
     distance: Vec<(f64, f64)>,
 }
 
+/// What is tabulated at one redshift.
+struct Node {
+    /// (metallicities, ages, nodes padded).
+    table: Vec<f32>,
+    /// (bands) dust emission per unit luminosity.
+    dust: Vec<f64>,
+    /// (strong lines) transmission of the IGM.
+    kept: Vec<f64>,
+}
+
 impl RedshiftGrid {
-    /// Works out the tables for redshifts from `redshift.0` to `redshift.1`;
-    /// about a second for 0 to 7.5.
+    /// Ready for redshifts from `redshift.0` to `redshift.1`.
     ///
     /// # Errors
     /// [`SpsError::Setting`] for an impossible range.
@@ -42,27 +48,33 @@ impl RedshiftGrid {
         }
         let ln_first = scalar::ln_1p(low);
         let count = ((scalar::ln_1p(high) - ln_first) / STEP).ceil() as usize + 1;
-        let (length, bands) = (basis.table_len(), basis.model.bands().len());
-        let mut grid = Self {
-            ln_first,
-            redshift,
-            tables: vec![0.0; count * length],
-            dust: vec![0.0; count * bands],
-            kept: Vec::with_capacity(count * basis.strong.len()),
-            distance: Vec::with_capacity(count),
-            basis,
-        };
-        for i in 0..count {
+        let distance = |i: usize| {
             let ln = ln_first + i as f64 * STEP;
             let z = scalar::expm1(ln);
-            grid.basis.fill(z, &mut grid.tables[i * length..(i + 1) * length]);
-            grid.basis.dust_emission(z, &mut grid.dust[i * bands..(i + 1) * bands]);
-            let lines = &grid.basis.strong;
-            grid.kept.extend(lines.iter().map(|&l| grid.basis.model.line_transmission(l, z)));
             let comoving = cosmology::luminosity_distance_mpc(z) / (1.0 + z);
-            grid.distance.push((comoving, cosmology::comoving_slope_mpc(ln)));
-        }
-        Ok(grid)
+            (comoving, cosmology::comoving_slope_mpc(ln))
+        };
+        Ok(Self {
+            ln_first,
+            redshift,
+            nodes: (0..count).map(|_| OnceLock::new()).collect(),
+            distance: (0..count).map(distance).collect(),
+            basis,
+        })
+    }
+
+    /// The tables of redshift number `i`.
+    fn node(&self, i: usize) -> &Node {
+        self.nodes[i].get_or_init(|| {
+            let basis = &self.basis;
+            let z = scalar::expm1(self.ln_first + i as f64 * STEP);
+            let mut table = vec![0.0; basis.table_len()];
+            basis.fill(z, &mut table);
+            let mut dust = vec![0.0; basis.model.bands().len()];
+            basis.dust_emission(z, &mut dust);
+            let kept = basis.strong.iter().map(|&l| basis.model.line_transmission(l, z)).collect();
+            Node { table, dust, kept }
+        })
     }
 
     /// Buffers for one thread.
@@ -107,11 +119,9 @@ impl RedshiftGrid {
         let node = (position as usize).min(self.distance.len() - 2);
         let part = position - node as f64;
 
-        let length = basis.table_len();
-        let (left, right) = self.tables[node * length..].split_at(length);
-        let tables = [(1.0 - part, left), (part, &right[..length])];
-        let (dust_left, dust_right) = self.dust[node * bands..].split_at(bands);
-        for (dust, (a, b)) in w.dust.iter_mut().zip(dust_left.iter().zip(dust_right)) {
+        let (left, right) = (self.node(node), self.node(node + 1));
+        let tables = [(1.0 - part, left.table.as_slice()), (part, right.table.as_slice())];
+        for (dust, (a, b)) in w.dust.iter_mut().zip(left.dust.iter().zip(&right.dust)) {
             *dust = (1.0 - part) * a + part * b;
         }
         basis.exponents(ln, &mut w.exponents);
@@ -185,11 +195,10 @@ impl RedshiftGrid {
         let last = self.distance.len().checked_sub(4)?;
         let first = node.saturating_sub(1).min(last);
         let x = (node - first) as f64 + part;
-        let length = self.basis.table_len();
         let tables = std::array::from_fn(|k| {
             let others = (0..4).filter(|&m| m != k);
             let weight = others.map(|m| (x - m as f64) / (k as f64 - m as f64)).product();
-            (weight, &self.tables[(first + k) * length..][..length])
+            (weight, self.node(first + k).table.as_slice())
         });
         Some(Refined { ln_break: scalar::ln(LYMAN_ALPHA_ANGSTROM) + ln_one_plus_z, tables })
     }
@@ -206,9 +215,7 @@ impl RedshiftGrid {
         flux: &mut [f64],
     ) {
         let basis = &self.basis;
-        let count = basis.strong.len();
-        let kept = self.kept[node * count..(node + 1) * count].iter();
-        let kept = kept.zip(&self.kept[(node + 1) * count..(node + 2) * count]);
+        let kept = self.node(node).kept.iter().zip(&self.node(node + 1).kept);
         for ((&line, &light), (below, above)) in basis.strong.iter().zip(lines).zip(kept) {
             let ln_observed = basis.model.line_ln[line] + ln_one_plus_z;
             let Some(bands) = basis.bands_at(ln_observed) else { continue };
