@@ -115,11 +115,11 @@ fn decay_body(values: &mut [f32], decay: &[f32], strength: f32) {
 
 widest! {
     /// `values[j] = max(values[j], 0)`; 0 for NaN.
-    pub fn rectify(values: &mut [f32]) => rectify_body
+    pub fn relu(values: &mut [f32]) => relu_body
 }
 
 #[inline(always)]
-fn rectify_body(values: &mut [f32]) {
+fn relu_body(values: &mut [f32]) {
     for value in values {
         *value = if *value > 0.0 { *value } else { 0.0 };
     }
@@ -394,11 +394,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_rectified_is_not_below_zero() {
+    fn what_is_below_zero_becomes_zero() {
         for n in [1, 8, 31, 100] {
             let (mut a, mut b) = (numbers(n), numbers(n));
             a[0] = f32::NAN;
-            rectify(&mut a);
+            relu(&mut a);
             b[0] = 0.0;
             assert!(a.iter().zip(&b).all(|(a, b)| *a == b.max(0.0)));
         }

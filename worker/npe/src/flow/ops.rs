@@ -92,7 +92,7 @@ impl CustomOp3 for FirstLayer {
         let context = View::new(context, c);
         let given = View::new(&weights[d * h..(d + c) * h], h);
         multiply_add(self.level, (rows, c, h), context, given, Skip::Nothing, &mut out, h);
-        relu(&mut out);
+        wide::relu(&mut out);
         Ok((CpuStorage::F32(out), (rows, h).into()))
     }
 
@@ -177,7 +177,7 @@ impl CustomOp2 for MaskedLayer {
         let (input, weights) = (View::new(input, k), View::new(&weights[..k * n], n));
         multiply_add(self.level, (rows, k, n), input, weights, skip, &mut out, n);
         if self.relu {
-            relu(&mut out);
+            wide::relu(&mut out);
         }
         Ok((CpuStorage::F32(out), (rows, n).into()))
     }
@@ -391,12 +391,6 @@ impl CustomOp3 for Residual {
                 ))
             })
         })
-    }
-}
-
-fn relu(values: &mut [f32]) {
-    for x in values {
-        *x = if *x > 0.0 { *x } else { 0.0 };
     }
 }
 

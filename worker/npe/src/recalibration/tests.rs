@@ -1,6 +1,6 @@
 //! Tilted densities and the fit of their strengths.
 
-use super::{PROBES, Rate, Recalibration, recalibrated};
+use super::{CENTRE, Frame, LOWER, PROBES, Rate, Recalibration, UPPER, recalibrated};
 use crate::coordinates::Coordinates;
 use crate::error::NpeError;
 use crate::examples::Examples;
@@ -61,6 +61,25 @@ fn tilted_by_rate(model: Model, strength: f64) -> Model {
     let coordinates = DIMS * own.nodes();
     own.strength[..coordinates].fill(0.0);
     model
+}
+
+/// Of more quantities than are sorted together.
+#[test]
+fn a_frame_holds_the_middle_and_the_width_of_every_quantity() {
+    let mut stream = Stream::new(7, Purpose::Draw, 0, 0);
+    let quantities = 19;
+    let probes: Vec<f32> = (0..quantities * PROBES)
+        .map(|i| ((i / PROBES) as f64 + (1 + i / PROBES) as f64 * stream.normal()) as f32)
+        .collect();
+    let frame = Frame::about(&probes, None);
+    assert_eq!((frame.centre.len(), frame.inverse_width.len()), (quantities, quantities));
+    for (i, row) in probes.chunks(PROBES).enumerate() {
+        let mut sorted = row.to_vec();
+        sorted.sort_by(f32::total_cmp);
+        let mean = |at: [usize; 2]| 0.5 * (sorted[at[0]] + sorted[at[1]]);
+        assert_eq!(frame.centre[i], mean(CENTRE), "{i}");
+        assert_eq!(frame.inverse_width[i], 2.0 / (mean(UPPER) - mean(LOWER)), "{i}");
+    }
 }
 
 /// Draws of the tilted model against those of the plain one, weighted; its

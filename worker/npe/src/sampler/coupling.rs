@@ -154,7 +154,7 @@ impl CouplingSampler {
             let weights = View { data: inward, rows: 1, cols: units };
             let constants = &outputs[split.units.clone()];
             layer(self.level, constants, weights, &scratch.given, &mut scratch.units);
-            wide::rectify(&mut scratch.units);
+            wide::relu(&mut scratch.units);
             let moved = split.moved.len();
             scratch.affine.resize(2 * moved * LANES, 0.0);
             let weights = View::new(&self.couplings[split.outward.clone()], units);

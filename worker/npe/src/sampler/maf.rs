@@ -14,7 +14,7 @@ use crate::flow::masks::BlockMask;
 use crate::flow::ops::log_scale;
 use crate::lane_group::{LANES, layer};
 use crate::matmul::{Level, Skip, View, multiply_add};
-use outshine_kernels::lanes;
+use outshine_kernels::{lanes, wide};
 
 /// A flow laid out for drawing.
 #[derive(Clone, Debug)]
@@ -83,12 +83,12 @@ impl MafSampler {
             self.add((1, c, h), x, w, &mut constant.first, h);
 
             let mut unit = constant.first[..free].to_vec();
-            relu(&mut unit);
+            wide::relu(&mut unit);
             let (x, w) = (View::new(&unit, free), View::new(&block.second, h));
             self.add((1, free, h), x, w, &mut constant.second, h);
 
             unit.copy_from_slice(&constant.second[..free]);
-            relu(&mut unit);
+            wide::relu(&mut unit);
             let (x, w) = (View::new(&unit, free), View::new(&block.output, 2 * d));
             self.add((1, free, 2 * d), x, w, &mut constant.output, 2 * d);
             constant
@@ -169,13 +169,13 @@ impl MafSampler {
         let weights = View { data: &block.seen[units.start..], rows: 1, cols: h };
         let below = &placed[..degree * LANES];
         layer(self.level, &constant.first[units.clone()], weights, below, one);
-        relu(one);
+        wide::relu(one);
 
         let two = &mut hidden_2[own];
         let weights = View { data: &block.second[free * h + units.start..], rows: 1, cols: h };
         let below = &hidden_1[free * LANES..units.end * LANES];
         layer(self.level, &constant.second[units], weights, below, two);
-        relu(two);
+        wide::relu(two);
     }
 
     /// ln q(w) in standardised coordinates.
@@ -195,12 +195,12 @@ impl MafSampler {
             let placed: Vec<f32> = block.mask.order.iter().map(|&c| z[c]).collect();
             let mut one = constant.first.clone();
             self.add((1, d, h), View::new(&placed, d), View::new(&block.seen, h), &mut one, h);
-            relu(&mut one);
+            wide::relu(&mut one);
             let mut two = constant.second.clone();
             let (x, w) =
                 (View::new(&one[free..], h - free), View::new(&block.second[free * h..], h));
             self.add((1, h - free, h), x, w, &mut two, h);
-            relu(&mut two);
+            wide::relu(&mut two);
             let mut output = constant.output.clone();
             let width = 2 * d;
             let x = View::new(&two[free..], h - free);
@@ -236,11 +236,5 @@ impl Block {
             output_bias: output[h * 2 * d..].to_vec(),
             mask,
         }
-    }
-}
-
-fn relu(values: &mut [f32]) {
-    for x in values {
-        *x = if *x > 0.0 { *x } else { 0.0 };
     }
 }

@@ -45,11 +45,10 @@ struct Refined<'a> {
 /// How far in ln(wavelength) from a band a break still matters to it.
 const MARGIN: f64 = 0.02;
 
-impl Refined<'_> {
-    fn holds(&self, band: &BandNodes) -> bool {
-        let (blue, red) = (band.ln[0], band.ln[band.ln.len() - 1]);
-        self.ln_break > blue - MARGIN && self.ln_break < red + MARGIN
-    }
+/// Whether a break at `ln_break` matters to a band.
+fn is_in(ln_break: f64, band: &BandNodes) -> bool {
+    let (blue, red) = (band.ln[0], band.ln[band.ln.len() - 1]);
+    ln_break > blue - MARGIN && ln_break < red + MARGIN
 }
 
 /// Buffers of one thread, so that no call allocates.
@@ -137,7 +136,7 @@ impl Basis {
         };
         sum(tables, 0, stride);
         if let Some(refined) = refined {
-            for band in self.nodes.bands.iter().filter(|band| refined.holds(band)) {
+            for band in self.nodes.bands.iter().filter(|band| is_in(refined.ln_break, band)) {
                 // Whole registers: what lies beyond the band is refined as well.
                 let last = (band.first + band.ln.len().next_multiple_of(8)).min(stride);
                 sum(&refined.tables, band.first, last);

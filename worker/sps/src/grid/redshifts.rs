@@ -1,7 +1,7 @@
 //! The model at any redshift of a range.
 
 use super::basis::{Basis, SCALE};
-use super::{Refined, Scratch};
+use super::{Refined, Scratch, is_in};
 use crate::cosmology;
 use crate::error::SpsError;
 use crate::igm::LYMAN_ALPHA_ANGSTROM;
@@ -21,8 +21,6 @@ pub struct RedshiftGrid {
     ln_first: f64,
     redshift: (f64, f64),
     nodes: Vec<OnceLock<Node>>,
-    /// Comoving distance (Mpc) at each redshift and its slope in ln(1 + z).
-    distance: Vec<(f64, f64)>,
 }
 
 /// What is tabulated at one redshift.
@@ -33,6 +31,8 @@ struct Node {
     dust: Vec<f64>,
     /// (strong lines) transmission of the IGM.
     kept: Vec<f64>,
+    /// Comoving distance (Mpc) and its slope in ln(1 + z).
+    distance: (f64, f64),
 }
 
 impl RedshiftGrid {
@@ -48,32 +48,23 @@ impl RedshiftGrid {
         }
         let ln_first = scalar::ln_1p(low);
         let count = ((scalar::ln_1p(high) - ln_first) / STEP).ceil() as usize + 1;
-        let distance = |i: usize| {
-            let ln = ln_first + i as f64 * STEP;
-            let z = scalar::expm1(ln);
-            let comoving = cosmology::luminosity_distance_mpc(z) / (1.0 + z);
-            (comoving, cosmology::comoving_slope_mpc(ln))
-        };
-        Ok(Self {
-            ln_first,
-            redshift,
-            nodes: (0..count).map(|_| OnceLock::new()).collect(),
-            distance: (0..count).map(distance).collect(),
-            basis,
-        })
+        let nodes = (0..count).map(|_| OnceLock::new()).collect();
+        Ok(Self { basis, ln_first, redshift, nodes })
     }
 
     /// The tables of redshift number `i`.
     fn node(&self, i: usize) -> &Node {
         self.nodes[i].get_or_init(|| {
             let basis = &self.basis;
-            let z = scalar::expm1(self.ln_first + i as f64 * STEP);
+            let ln = self.ln_first + i as f64 * STEP;
+            let z = scalar::expm1(ln);
             let mut table = vec![0.0; basis.table_len()];
             basis.fill(z, &mut table);
             let mut dust = vec![0.0; basis.model.bands().len()];
             basis.dust_emission(z, &mut dust);
             let kept = basis.strong.iter().map(|&l| basis.model.line_transmission(l, z)).collect();
-            Node { table, dust, kept }
+            let comoving = cosmology::luminosity_distance_mpc(z) / (1.0 + z);
+            Node { table, dust, kept, distance: (comoving, cosmology::comoving_slope_mpc(ln)) }
         })
     }
 
@@ -116,7 +107,7 @@ impl RedshiftGrid {
         let population = basis.population(p, w)?;
         let ln = scalar::ln_1p(p.redshift);
         let position = ((ln - self.ln_first) / STEP).max(0.0);
-        let node = (position as usize).min(self.distance.len() - 2);
+        let node = (position as usize).min(self.nodes.len() - 2);
         let part = position - node as f64;
 
         let (left, right) = (self.node(node), self.node(node + 1));
@@ -190,9 +181,13 @@ impl RedshiftGrid {
     }
 
     /// Four tables around a redshift, with the weights of the cubic through
-    /// them, for the bands that Lyman alpha's break is in.
+    /// them, for the bands that Lyman alpha's break is in; `None` where it is in none.
     fn refined(&self, node: usize, part: f64, ln_one_plus_z: f64) -> Option<Refined<'_>> {
-        let last = self.distance.len().checked_sub(4)?;
+        let ln_break = scalar::ln(LYMAN_ALPHA_ANGSTROM) + ln_one_plus_z;
+        if !self.basis.nodes.bands.iter().any(|band| is_in(ln_break, band)) {
+            return None;
+        }
+        let last = self.nodes.len().checked_sub(4)?;
         let first = node.saturating_sub(1).min(last);
         let x = (node - first) as f64 + part;
         let tables = std::array::from_fn(|k| {
@@ -200,7 +195,7 @@ impl RedshiftGrid {
             let weight = others.map(|m| (x - m as f64) / (k as f64 - m as f64)).product();
             (weight, self.node(first + k).table.as_slice())
         });
-        Some(Refined { ln_break: scalar::ln(LYMAN_ALPHA_ANGSTROM) + ln_one_plus_z, tables })
+        Some(Refined { ln_break, tables })
     }
 
     /// Adds the strong lines at their own wavelengths.
@@ -234,7 +229,7 @@ impl RedshiftGrid {
     /// Comoving distance by the cubic through two values and slopes: relative
     /// error below 1e-9.
     fn comoving_mpc(&self, node: usize, part: f64) -> f64 {
-        let ((d0, s0), (d1, s1)) = (self.distance[node], self.distance[node + 1]);
+        let ((d0, s0), (d1, s1)) = (self.node(node).distance, self.node(node + 1).distance);
         let (t, u) = (part, 1.0 - part);
         let values = d0 * (1.0 + 2.0 * t) * u * u + d1 * (1.0 + 2.0 * u) * t * t;
         values + STEP * t * u * (s0 * u - s1 * t)

@@ -3,7 +3,7 @@
 use super::layout::{
     COUPLING_INPUT_LIMIT, COUPLING_SCALE_LIMIT, Layout, MIXTURE_SCALE_LIMIT, Split,
 };
-use outshine_kernels::lanes;
+use outshine_kernels::{lanes, wide};
 
 /// Work space, with what the backward pass needs of the forward pass.
 #[derive(Default)]
@@ -138,9 +138,7 @@ fn couple(
     for (&i, row) in split.given.iter().zip(weights[split.inward.clone()].chunks_exact(n)) {
         add_scaled(units, row, seen(state[i]));
     }
-    for unit in units.iter_mut() {
-        *unit = if *unit > 0.0 { *unit } else { 0.0 };
-    }
+    wide::relu(units);
     affine.clear();
     let rows = weights[split.outward.clone()].chunks_exact(n);
     let constants = &outputs[split.affine.clone()];
