@@ -19,7 +19,7 @@ pub const FORMAT_VERSION: u32 = 1;
 
 /// Version of the science: raised whenever the same campaign would give other
 /// numbers. A change makes new task ids, so old and new results never mix.
-pub const SCIENCE_VERSION: u32 = 5;
+pub const SCIENCE_VERSION: u32 = 6;
 
 /// The code version recorded beside results.
 pub const CODE_VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,11 +1,13 @@
 //! R^2 that the data allow: posterior medians of the exact sampler beside those
-//! of an estimator, on the same simulated pixels of mean S/N above 1.
+//! of an estimator, alone and with its bright objects refined (`fit.refine = "all"`),
+//! on the same simulated pixels of mean S/N above 1.
 //!
 //! `cargo run --release -p outshine-worker --example bound -- CAMPAIGN.toml MODEL_DIR [OBJECTS] [key=value ...]`
 //!
 //! The campaign says which prior, noise and bands; about a second per object. With
 //! `truth=dirichlet` (or another family) objects are drawn from that family, and only
 //! the surviving mass is compared: what a wrong prior costs, with and without the estimator.
+//! `exact=no` leaves the exact sampler out, so that thousands of objects take a minute.
 #![allow(missing_docs)]
 
 use outshine_kernels::quantile;
@@ -13,17 +15,30 @@ use outshine_kernels::random::{Purpose, Stream};
 use outshine_npe::{Object, Sampler};
 use outshine_schemas::campaign::Campaign;
 use outshine_sps::{Basis, Components, FixedRedshift, Observation, Prior, exact};
-use outshine_worker::stages::{Drawer, Science, StageError, truth};
+use outshine_worker::stages::{Drawer, Draws, Refiner, Science, StageError, truth};
 use outshine_worker::tools::read_model;
 use std::path::Path;
 use std::sync::Arc;
 
-const DRAWS: usize = 2000;
+const DRAWS: usize = 1000;
 /// log10 sSFR_100 (per year) above which an object counts for the second R^2 of SFR.
 const FORMING: f64 = -12.0;
 
-/// Truth, exact median and the estimator's, per reported parameter.
-type Medians = Vec<[f64; 3]>;
+/// Truth, exact median, the estimator's and the refined one, per reported parameter.
+type Medians = Vec<[f64; 4]>;
+
+/// What objects are fitted with.
+struct Ways<'a> {
+    science: &'a Science,
+    sampler: &'a Sampler,
+    basis: &'a Arc<Basis>,
+    /// Where the bands of the mean S/N are.
+    snr: &'a [usize],
+    /// From which mean S/N objects are refined.
+    refined_from: f64,
+    /// Whether the exact sampler is one of them.
+    exact: bool,
+}
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
@@ -31,8 +46,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("give CAMPAIGN.toml MODEL_DIR [OBJECTS] [key=value ...]".into());
     };
     let objects: usize = args.next().map_or(Ok(100), |n| n.parse())?;
+    let (skipped, args): (Vec<String>, Vec<String>) = args.partition(|arg| arg == "exact=no");
     let (truths, settings): (Vec<String>, Vec<String>) =
-        args.partition(|setting| setting.starts_with("truth="));
+        args.into_iter().partition(|setting| setting.starts_with("truth="));
     let campaign = Campaign::load(Path::new(&campaign), &settings)?;
     let science = Science::new(&campaign)?;
     let mut drawn = science.prior.clone();
@@ -51,12 +67,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .collect();
     let done = std::thread::scope(|scope| {
         let of = |half: usize| {
-            let (science, sampler, basis, snr) = (&science, &sampler, &basis, &snr);
+            let ways = Ways {
+                science: &science,
+                sampler: &sampler,
+                basis: &basis,
+                snr: &snr,
+                refined_from: campaign.fit.refine_mean_snr,
+                exact: skipped.is_empty(),
+            };
             let drawn = &drawn;
             scope.spawn(move || {
+                let mut refiner = Refiner::new(ways.science)?;
                 (half..objects)
                     .step_by(2)
-                    .map(|k| object(science, drawn, (sampler, basis), snr, k as u64))
+                    .map(|k| object(&ways, &mut refiner, drawn, k as u64))
                     .collect::<Result<Vec<Medians>, StageError>>()
             })
         };
@@ -68,11 +92,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         all.extend(half?);
     }
     println!("R^2, and mean of median - truth");
-    let columns = ["exact", "ours", "exact", "ours"].map(|name| format!("{name:>8}")).join(" ");
+    let columns = ["exact", "ours", "refined", "exact", "ours", "refined"]
+        .map(|name| format!("{name:>8}"))
+        .join(" ");
     println!("{:26} {:>8} {columns}", "parameter", "objects");
-    let report = |name: &str, of: &dyn Fn(&Medians) -> Option<[f64; 3]>| {
-        let known = |values: &[f64; 3]| values[0].is_finite();
-        let values: Vec<[f64; 3]> = all.iter().filter_map(of).filter(known).collect();
+    let report = |name: &str, of: &dyn Fn(&Medians) -> Option<[f64; 4]>| {
+        let known = |values: &[f64; 4]| values[0].is_finite();
+        let values: Vec<[f64; 4]> = all.iter().filter_map(of).filter(known).collect();
         if values.is_empty() {
             return;
         }
@@ -82,8 +108,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let r2 =
             |k: usize| 1.0 - values.iter().map(|v| (v[k] - v[0]).powi(2)).sum::<f64>() / spread;
         let bias = |k: usize| values.iter().map(|v| v[k] - v[0]).sum::<f64>() / n;
-        let (exact, own) = (bias(1), bias(2));
-        println!("{name:26} {n:8} {:8.3} {:8.3} {exact:8.3} {own:8.3}", r2(1), r2(2));
+        let words: Vec<String> =
+            (1..4).map(r2).chain((1..4).map(bias)).map(|v| format!("{v:8.3}")).collect();
+        println!("{name:26} {n:8} {}", words.join(" "));
     };
     for (i, name) in science.reported.iter().enumerate() {
         report(name, &|m| Some(m[i]));
@@ -99,14 +126,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The first object of series `key` that is bright enough, both ways.
+/// The first object of series `key` that is bright enough, every way.
 fn object(
-    science: &Science,
+    ways: &Ways<'_>,
+    refiner: &mut Refiner<'_>,
     drawn: &Prior,
-    (sampler, basis): (&Sampler, &Arc<Basis>),
-    snr: &[usize],
     key: u64,
 ) -> Result<Medians, StageError> {
+    let &Ways { science, sampler, basis, snr, .. } = ways;
     let bands = science.target.features.bands().len();
     let mut workspace = science.forward.workspace();
     for attempt in 0..10_000 {
@@ -139,7 +166,24 @@ fn object(
         let mut drawer = Drawer::new(science, sampler);
         let object = Object { flux: &flux, err: &err, redshift: p.redshift };
         let draws = drawer.draw_one(&object, DRAWS, &mut stream)?;
-        let own = draws.columns().map(|c| median(c.iter().map(|v| f64::from(*v)).collect()));
+        let medians = |draws: &Draws| -> Vec<f64> {
+            let one = |c: &[f32]| median(c.iter().map(|v| f64::from(*v)).collect());
+            draws.columns().map(one).collect()
+        };
+        let own = medians(&draws);
+        let refined = if f64::from(mean) >= ways.refined_from {
+            medians(&refiner.refine(&drawer, &flux, &err, DRAWS, &mut stream)?.draws)
+        } else {
+            own.clone()
+        };
+        let with = |exact: Vec<f64>| {
+            let found = exact.into_iter().zip(own.iter().zip(&refined));
+            let all = truths.iter().zip(found);
+            all.map(|(t, (e, (o, r)))| [*t, e, *o, *r]).collect()
+        };
+        if !ways.exact {
+            return Ok(with(vec![f64::NAN; truths.len()]));
+        }
 
         let table = FixedRedshift::new(basis.clone(), p.redshift)?;
         let wide = |values: &[f32]| values.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>();
@@ -155,8 +199,7 @@ fn object(
             let values = truth(science, &free, draw, &derived);
             columns.iter_mut().zip(values).for_each(|(c, v)| c.push(v));
         }
-        let exact = columns.into_iter().map(median);
-        return Ok(truths.into_iter().zip(exact.zip(own)).map(|(t, (e, o))| [t, e, o]).collect());
+        return Ok(with(columns.into_iter().map(median).collect()));
     }
     Err(StageError::Permanent("no object of mean S/N above 1 in 10,000 draws".to_owned()))
 }

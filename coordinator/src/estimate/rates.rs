@@ -46,7 +46,7 @@ pub const PIXEL_REDSHIFT: f64 = 4e-5;
 
 /// An object whose posterior is refined, of the tau-delayed and of the Dirichlet
 /// family, all of them taken to be bright enough (`worker/npe/README.md`).
-pub const REFINED: [f64; 2] = [0.4, 2.4];
+pub const REFINED: [f64; 2] = [0.03, 2.4];
 
 /// A galaxy of stage reduce (28 in 0.08 to 0.13 s).
 pub const GALAXY: f64 = 4e-3;

@@ -70,7 +70,7 @@ fn figures_grow_with_what_they_depend_on() {
         ("fit.draws=5000", Stage::Fit, 8.0, 8.0),
         ("fit.keep=\"masses\"", Stage::Fit, 1.0, 0.4),
         ("fit.refine=\"integrated\"", Stage::Fit, 1.0, 1.0),
-        ("fit.refine=\"integrated\"", Stage::Reduce, 62.0, 1.0),
+        ("fit.refine=\"integrated\"", Stage::Reduce, 5.5, 1.0),
         ("simulate.count=10010", Stage::Simulate, 10.0, 8.0),
         // 17.8 million weights instead of 0.45.
         ("train.hidden=2048", Stage::Train, 31.0, 36.0),

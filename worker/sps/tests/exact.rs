@@ -39,7 +39,7 @@ fn observe(at: &FixedRedshift, truth: &Parameters, stream: &mut Stream) -> [f64;
 
 /// (quantity, object) shares of the draws below the truth, for the free
 /// coordinates and the log likelihood.
-fn shares_below(sfh: SfhFamily, objects: u64, settings: &Settings) -> Vec<Vec<f64>> {
+fn shares_below(sfh: SfhFamily, objects: u64, settings: &Settings, near: bool) -> Vec<Vec<f64>> {
     let (at, prior) = (table(4.0), prior(sfh));
     let dims = prior.free_names().unwrap().len();
     let mut shares = vec![Vec::new(); dims + 1];
@@ -50,7 +50,15 @@ fn shares_below(sfh: SfhFamily, objects: u64, settings: &Settings) -> Vec<Vec<f6
         let flux_njy = observe(&at, &truth, &mut stream);
         signal.push(flux_njy[3] / ERR_NJY[3]);
         let observed = Observation { flux_njy: &flux_njy, err_njy: &ERR_NJY };
-        let got = exact::sample(&at, &prior, observed, settings, &mut stream).unwrap();
+        let got = if near {
+            // Knowing nothing is the widest that guesses can be.
+            let guesses: Vec<Parameters> =
+                (0..64).map(|_| prior.draw_at(REDSHIFT, &mut stream)).collect();
+            exact::sample_near(&at, &prior, observed, &guesses, settings, &mut stream)
+        } else {
+            exact::sample(&at, &prior, observed, settings, &mut stream)
+        };
+        let got = got.unwrap();
         let mut own = [0.0];
         at.log_likelihood(observed, &[truth], &mut at.scratch(), &mut own, None).unwrap();
         let mut free = vec![0.0; dims];
@@ -102,8 +110,36 @@ fn assert_uniform(sfh: SfhFamily, mut shares: Vec<Vec<f64>>) {
 fn posteriors_of_simulated_objects_are_calibrated() {
     let settings = Settings { particles: 200, ..Settings::default() };
     for (sfh, objects) in [(SfhFamily::Tau, 60), (SfhFamily::Dirichlet, 15)] {
-        assert_uniform(sfh, shares_below(sfh, objects, &settings));
+        assert_uniform(sfh, shares_below(sfh, objects, &settings, false));
     }
+}
+
+/// The same near guesses, by weighted points.
+#[test]
+fn weighted_posteriors_of_simulated_objects_are_calibrated() {
+    let settings = Settings { particles: 500, ..Settings::default() };
+    let shares = shares_below(SfhFamily::Tau, 200, &settings, true);
+    assert_uniform(SfhFamily::Tau, shares);
+}
+
+/// Errors far below what the table resolves: no mixture follows such a likelihood, and
+/// particles go on from the points that were found.
+#[test]
+fn where_too_few_points_count_particles_go_on() {
+    let (at, prior) = (table(4.0), prior(SfhFamily::Tau));
+    let mut stream = Stream::new(63, Purpose::Calibration, 0, 0);
+    let truth = prior.from_cube(&[0.5, 0.6, 0.4, 0.55, 0.3], REDSHIFT);
+    let mut flux_njy = [0.0; 5];
+    at.photometry(&truth, &mut at.scratch(), &mut flux_njy).unwrap();
+    let err_njy = flux_njy.map(|f| 1e-8 * f);
+    let observed = Observation { flux_njy: &flux_njy, err_njy: &err_njy };
+    let guesses: Vec<Parameters> = (0..64).map(|_| prior.draw_at(REDSHIFT, &mut stream)).collect();
+    let settings = Settings { particles: 100, ..Settings::default() };
+    let got = exact::sample_near(&at, &prior, observed, &guesses, &settings, &mut stream);
+    let run = got.unwrap().run;
+    println!("{run:?}");
+    // 40 rounds of 100 points at most, were these enough.
+    assert!(run.evaluations > 10_000, "{run:?}");
 }
 
 /// The same with more of everything: minutes.
@@ -112,7 +148,7 @@ fn posteriors_of_simulated_objects_are_calibrated() {
 fn posteriors_of_hundreds_of_objects_are_calibrated() {
     let settings = Settings { particles: 400, ..Settings::default() };
     for (sfh, objects) in [(SfhFamily::Tau, 500), (SfhFamily::Dirichlet, 150)] {
-        assert_uniform(sfh, shares_below(sfh, objects, &settings));
+        assert_uniform(sfh, shares_below(sfh, objects, &settings, false));
     }
 }
 

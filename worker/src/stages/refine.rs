@@ -2,8 +2,8 @@
 //! draws as guesses ([`exact::sample_near`]).
 //!
 //! Where the data are sharp, a network's posterior is wider than they allow.
-//! Draws of the estimator show where the posterior is; sequential Monte Carlo
-//! with the forward model itself carries particles there. What that is worth, and
+//! Draws of the estimator show where the posterior is; importance sampling, or
+//! sequential Monte Carlo, with the forward model itself finds its shape. What that is worth, and
 //! what it takes, is measured by the example `refined`.
 
 use super::draws::{Drawer, Draws, truth};
@@ -17,12 +17,14 @@ use std::sync::Arc;
 
 /// Draws of the estimator that serve as guesses.
 pub(crate) const GUESSES: usize = 64;
-/// Fewest particles: with fewer, intervals come out too narrow.
+/// Fewest particles, with fewer of which intervals come out too narrow; and fewest
+/// weighted points that count.
 const FEWEST: usize = 1000;
+const FEWEST_WEIGHTED: usize = 500;
 /// What the tables of the forward model are uncertain by, as a fraction of the
 /// flux: most of them by a tenth of it (`sps/README.md`).
 pub(crate) const TABLE_ERROR: f64 = 1e-4;
-/// Misfit beyond which guesses may have led astray, and the posterior is
+/// Misfit beyond which guesses may have led particles astray, and the posterior is
 /// sampled once more from the prior.
 const ASTRAY: f64 = 4.0;
 
@@ -112,10 +114,12 @@ impl<'a> Refiner<'a> {
         }
         let observed = Observation { flux_njy: &flux_njy, err_njy: &err_njy };
         let prior = &self.science.prior;
-        let settings = Settings { particles: n.max(FEWEST), ..Settings::default() };
+        let weighted = exact::is_weighted(prior);
+        let fewest = if weighted { FEWEST_WEIGHTED } else { FEWEST };
+        let settings = Settings { particles: n.max(fewest), ..Settings::default() };
         let mut found = exact::sample_near(&at, prior, observed, guesses, &settings, stream)?;
         let mut misfit = misfit(&found.log_likelihood, &err_njy, self.science.free.len());
-        if misfit > ASTRAY {
+        if misfit > ASTRAY && !weighted {
             let again = exact::sample(&at, prior, observed, &settings, stream)?;
             // The evidence, not the fit, decides: both sample the same posterior.
             if again.run.log_evidence > found.run.log_evidence {

@@ -8,6 +8,7 @@
 //! with C their covariance, h the width of the kernels, and s a share of the
 //! prior, so that no place is out of reach.
 
+use super::matrix::{covariance, factor};
 use outshine_kernels::random::Stream;
 use outshine_kernels::scalar;
 
@@ -103,36 +104,7 @@ const MOST: f64 = 1200.0;
 
 /// Lower triangle L of the covariance L L^T of rows of `dims` numbers.
 pub(super) fn cholesky(rows: &[f64], dims: usize) -> Vec<f64> {
-    let d = dims;
-    let n = (rows.len() / d) as f64;
-    let mut mean = vec![0.0; d];
-    for z in rows.chunks_exact(d) {
-        mean.iter_mut().zip(z).for_each(|(m, z)| *m += z / n);
-    }
-    let mut covariance = vec![0.0; d * d];
-    for z in rows.chunks_exact(d) {
-        for i in 0..d {
-            for j in 0..=i {
-                covariance[i * d + j] += (z[i] - mean[i]) * (z[j] - mean[j]) / n;
-            }
-        }
-    }
-    let mut l = vec![0.0; d * d];
-    for i in 0..d {
-        for j in 0..=i {
-            let mut sum = covariance[i * d + j];
-            for k in 0..j {
-                sum -= l[i * d + k] * l[j * d + k];
-            }
-            l[i * d + j] = if i == j {
-                // A width of rounding at least, where rows span no volume.
-                sum.max(1e-24 * covariance[i * d + i]).max(1e-300).sqrt()
-            } else {
-                sum / l[j * d + j]
-            };
-        }
-    }
-    l
+    factor(&covariance(rows, dims), dims)
 }
 
 #[cfg(test)]

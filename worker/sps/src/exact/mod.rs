@@ -9,7 +9,7 @@
 //!
 //! p_b(z) ~ N(z; 0, 1) L(Phi(z))^b, 0 = b_0 < b_1 < ... = 1.
 //!
-//! Where guesses of the posterior are at hand ([`sample_near`]), particles are
+//! Where points near the posterior are at hand ([`sample_near`]), particles are
 //! drawn from a density q about them instead (`exact/kernels.rs`), and carried
 //! through q^(1 - b) (N L)^b: the same posterior at the end, in a few steps
 //! instead of dozens. What follows is written for q = N; with guesses,
@@ -56,10 +56,21 @@
 //!
 //! Draws are exact as the number of particles grows; errors at a given number
 //! are measured in `exact/tests.rs` and `tests/exact.rs`.
+//!
+//! With guesses, the posteriors of the tau family are sampled by importance
+//! (`exact/importance.rs`), which takes a tenth of the time; where too few points
+//! count, the particles above start about those that were found. Histories of the
+//! Dirichlet family have kinks (rates cut off at zero), so that too much of their
+//! posteriors is missed: they are left to particles ([`is_weighted`]).
 
 mod amplitude;
+mod descent;
+mod importance;
 mod kernels;
+mod matrix;
+mod mixture;
 mod moves;
+mod shapes;
 mod tempering;
 #[cfg(test)]
 mod tests;
@@ -70,12 +81,13 @@ use crate::error::SpsError;
 use crate::grid::FixedRedshift;
 use crate::likelihood::Observation;
 use crate::prior::Prior;
-use crate::sfh::Parameters;
-use amplitude::Amplitude;
+use crate::sfh::{Parameters, SfhFamily};
+use importance::Weighted;
 use kernels::Kernels;
 use outshine_kernels::random::Stream;
 use outshine_kernels::scalar;
-use tempering::sample_cube_from;
+use shapes::Shapes;
+use tempering::{sample_cube_from, to_cube};
 
 /// How carefully the posterior is sampled.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,9 +125,11 @@ impl Default for Settings {
 const FEWEST_PARTICLES: usize = 40;
 /// Most particles, far beyond use.
 const MOST_PARTICLES: usize = 10_000_000;
-/// Width of the kernels about guesses: the density is 1.4 times as wide as they
-/// are. Guesses that are sharp and wrong, with the posterior many of their own
-/// widths away, can mislead: look at how well the end fits.
+/// Points that particles start about where weights do not suffice.
+const STARTS: usize = 64;
+/// Width of the kernels about them, or about guesses: the density is 1.4 times as
+/// wide as they are. Guesses that are sharp and wrong, with the posterior many of their
+/// own widths away, can mislead particles: look at how well the end fits.
 const GUESS_WIDTH: f64 = 1.0;
 /// How close to the edge of the cube a guess may lie.
 const GUESS_EDGE: f64 = 1e-3;
@@ -176,9 +190,10 @@ pub fn sample(
     sample_from(at, prior, observed, &[], settings, stream)
 }
 
-/// As [`sample`], with particles that start near `guesses` of the posterior
-/// (draws of an estimator, say), of the prior's family: the better they are, the
-/// fewer steps it takes. Their masses do not matter.
+/// As [`sample`], near `guesses` of the posterior (draws of an estimator, say), of
+/// the prior's family: some dozens of them, as wide as the posterior or wider. Their
+/// masses do not matter. Where they are weighted points ([`is_weighted`]), draws are
+/// chosen as often as they weigh, so that some come twice.
 ///
 /// # Errors
 /// As [`sample`]; [`SpsError::Setting`] without guesses, or for one of another
@@ -197,24 +212,49 @@ pub fn sample_near(
     sample_from(at, prior, observed, guesses, settings, stream)
 }
 
-/// The start about guesses, without their masses; `None` without any.
-fn start_near(
-    prior: &Prior,
-    guesses: &[Parameters],
-    redshift: f64,
-) -> Result<Option<Kernels>, SpsError> {
-    if guesses.is_empty() {
-        return Ok(None);
-    }
+/// Whether [`sample_near`] weighs points of posteriors under this prior, rather than
+/// moving particles. Half as many draws are then as good, and guesses cannot mislead.
+#[must_use]
+pub fn is_weighted(prior: &Prior) -> bool {
+    prior.sfh == SfhFamily::Tau
+}
+
+/// Places of guesses, without their masses: (guesses, coordinates of the cube but one).
+fn places(prior: &Prior, guesses: &[Parameters], redshift: f64) -> Result<Vec<f64>, SpsError> {
     let dims = prior.cube_dims()?;
     let mut cube = vec![0.0; dims];
-    let mut centres = Vec::with_capacity(guesses.len() * (dims - 1));
+    let mut places = Vec::with_capacity(guesses.len() * (dims - 1));
     for guess in guesses {
         prior.to_cube(guess, redshift, &mut cube)?;
         let inside = cube[1..].iter().map(|u| u.clamp(GUESS_EDGE, 1.0 - GUESS_EDGE));
-        centres.extend(inside.map(scalar::normal_quantile));
+        places.extend(inside.map(scalar::normal_quantile));
     }
-    Ok(Some(Kernels::around(centres, dims - 1, GUESS_WIDTH)))
+    Ok(places)
+}
+
+/// Draws from weighted points.
+fn report(
+    mut shapes: Shapes<'_>,
+    found: &Weighted,
+    particles: usize,
+    stream: &mut Stream,
+) -> Result<ExactPosterior, SpsError> {
+    let (dims, bands) = (shapes.dims, shapes.bands);
+    let mut cube = Vec::new();
+    let chosen = found.resample(particles, stream);
+    let draws = chosen.into_iter().map(|i| {
+        to_cube(&found.z[i * dims..(i + 1) * dims], &mut cube);
+        shapes.population(&cube, &found.kept[i * bands..(i + 1) * bands], stream)
+    });
+    let parameters = draws.collect();
+    let run = Run {
+        log_evidence: found.log_evidence,
+        log_evidence_error: 1.0 / found.effective.sqrt(),
+        steps: found.rounds,
+        acceptance: found.effective / found.weights.len() as f64,
+        evaluations: 0,
+    };
+    shapes.posterior(parameters, run)
 }
 
 fn sample_from(
@@ -225,56 +265,32 @@ fn sample_from(
     settings: &Settings,
     stream: &mut Stream,
 ) -> Result<ExactPosterior, SpsError> {
-    prior.validate()?;
-    let dims = prior.cube_dims()?;
-    let redshift = at.redshift();
-    let mut scratch = at.scratch();
-    // What the table cannot compute has no likelihood, which would cut the prior unseen.
-    for corner in [0.0, 1.0] {
-        let mut cube = vec![0.5; dims];
-        cube[dims - 2..].fill(corner);
-        let mut flux_njy = vec![0.0; observed.flux_njy.len()];
-        at.photometry(&prior.from_cube(&cube, redshift), &mut scratch, &mut flux_njy)?;
-    }
-    // Populations of the lowest mass, and its place in the cube: the first.
-    let place = |rest: &[f64], mass: f64| {
-        let mut cube = [0.0; MOST_DIMS];
-        cube[0] = mass;
-        cube[1..dims].copy_from_slice(rest);
-        prior.from_cube(&cube[..dims], redshift)
-    };
-    let (low, high) = prior.log_mass_formed;
-    let ln_range = (high - low) * std::f64::consts::LN_10;
-    let mut amplitude = Amplitude::new(observed, (0.0, ln_range));
-    let bands = observed.flux_njy.len();
-    let (mut populations, mut flux_njy) = (Vec::new(), Vec::new());
-    let mut evaluate = |rests: &[f64], log_likelihood: &mut [f64], flux_njy: &mut Vec<f64>| {
-        populations.clear();
-        populations.extend(rests.chunks_exact(dims - 1).map(|rest| place(rest, 0.0)));
-        flux_njy.resize(populations.len() * bands, 0.0);
-        at.log_likelihood(observed, &populations, &mut scratch, log_likelihood, Some(flux_njy))
-    };
-    let start = start_near(prior, guesses, redshift)?;
-    let start = start.as_ref();
-    let posterior =
-        sample_cube_from(dims - 1, start, settings, stream, &mut |rests, log_likelihood| {
-            evaluate(rests, log_likelihood, &mut flux_njy)?;
-            for (l, flux) in log_likelihood.iter_mut().zip(flux_njy.chunks_exact(bands)) {
-                if l.is_finite() {
-                    *l = amplitude.log_mean(flux);
-                }
+    settings.validate()?;
+    let mut shapes = Shapes::new(at, prior, observed)?;
+    let (dims, bands) = (shapes.dims, shapes.bands);
+    let mut start = None;
+    if !guesses.is_empty() {
+        let mut near = places(prior, guesses, at.redshift())?;
+        if is_weighted(prior) {
+            let found = importance::sample(&mut shapes, &near, dims, settings.particles, stream)?;
+            if found.enough {
+                return report(shapes, &found, settings.particles, stream);
             }
-            Ok(())
-        })?;
+            let chosen = found.resample(STARTS, stream);
+            near =
+                chosen.iter().flat_map(|&i| &found.z[i * dims..(i + 1) * dims]).copied().collect();
+        }
+        start = Some(Kernels::around(near, dims, GUESS_WIDTH));
+    }
+    let mut flux_njy = Vec::new();
+    let posterior = sample_cube_from(dims, start.as_ref(), settings, stream, &mut |rests, out| {
+        flux_njy.clear();
+        shapes.of_cubes(rests, out, &mut flux_njy)
+    })?;
     let mut log_likelihood = posterior.log_likelihood;
-    evaluate(&posterior.cubes, &mut log_likelihood, &mut flux_njy)?;
-    let parameters: Vec<Parameters> = posterior
-        .cubes
-        .chunks_exact(dims - 1)
-        .zip(flux_njy.chunks_exact(bands))
-        .map(|(rest, flux)| place(rest, amplitude.draw(flux, stream) / ln_range))
-        .collect();
-    at.log_likelihood(observed, &parameters, &mut scratch, &mut log_likelihood, None)?;
-    let evaluations = posterior.run.evaluations + 2 * parameters.len();
-    Ok(ExactPosterior { parameters, log_likelihood, run: Run { evaluations, ..posterior.run } })
+    flux_njy.clear();
+    shapes.of_cubes(&posterior.cubes, &mut log_likelihood, &mut flux_njy)?;
+    let draws = posterior.cubes.chunks_exact(dims).zip(flux_njy.chunks_exact(bands));
+    let parameters = draws.map(|(rest, flux)| shapes.population(rest, flux, stream)).collect();
+    shapes.posterior(parameters, posterior.run)
 }

@@ -31,9 +31,9 @@ pub struct Run {
     /// Its standard error, were the particles of a step independent; the
     /// scatter of repeated runs is up to twice that.
     pub log_evidence_error: f64,
-    /// Steps of the tempering.
+    /// Steps of the tempering, or rounds of weighted points.
     pub steps: usize,
-    /// Share of moves accepted, of all.
+    /// Share of moves accepted, of all, or of weighted points that count.
     pub acceptance: f64,
     /// Likelihoods evaluated.
     pub evaluations: usize,
