@@ -116,8 +116,8 @@ struct Against {
 
 /// Draws of free coordinate `i`, if it is reported.
 fn column<'a>(science: &Science, draws: &'a Draws, i: usize) -> Option<&'a [f32]> {
-    let place = science.reported.iter().position(|name| *name == science.free[i]);
-    place.and_then(|place| draws.columns().nth(place))
+    let name = science.free[i];
+    science.reported.contains(&name).then(|| draws.of(name))
 }
 
 fn show(what: &str, science: &Science, all: &[Vec<Against>]) {

@@ -3,8 +3,8 @@
 //!
 //! Where the data are sharp, a network's posterior is wider than they allow.
 //! Draws of the estimator show where the posterior is; importance sampling, or
-//! sequential Monte Carlo, with the forward model itself finds its shape. What that is worth, and
-//! what it takes, is measured by the example `refined`.
+//! sequential Monte Carlo, with the forward model itself finds its shape. What that
+//! is worth, and what it takes, is measured by the example `refined`.
 
 use super::draws::{Drawer, Draws, truth};
 use super::typical::{WITHIN, population};

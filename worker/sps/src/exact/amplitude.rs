@@ -62,15 +62,34 @@ impl Amplitude {
         Self { bands, norm, range, grid: Vec::new() }
     }
 
-    /// Works out the curve of a model with fluxes `flux_njy` at ln a = 0, and
-    /// fills the grid, in steps of `step` widths.
-    fn curve(&mut self, flux_njy: &[f64], step: f64) -> Curve {
+    /// C, and sum of d f / sigma^2.
+    fn products(&self, flux_njy: &[f64]) -> (f64, f64) {
         let (mut square, mut product) = (0.0, 0.0);
         for &(band, flux, inverse) in &self.bands {
             let model = flux_njy[band] * inverse;
             square += model * model;
             product += model * flux * inverse;
         }
+        (square, product)
+    }
+
+    /// At a^, or 0 where that is negative: (model - data) / error and model / error, 0
+    /// in bands that are not observed.
+    pub fn pulls(&self, flux_njy: &[f64], pulls: &mut [f64], model: &mut [f64]) {
+        let (square, product) = self.products(flux_njy);
+        let best = if square == 0.0 { 0.0 } else { (product / square).max(0.0) };
+        pulls.fill(0.0);
+        model.fill(0.0);
+        for &(band, flux, inverse) in &self.bands {
+            model[band] = best * (flux_njy[band] * inverse);
+            pulls[band] = model[band] - flux * inverse;
+        }
+    }
+
+    /// Works out the curve of a model with fluxes `flux_njy` at ln a = 0, and
+    /// fills the grid, in steps of `step` widths.
+    fn curve(&mut self, flux_njy: &[f64], step: f64) -> Curve {
+        let (square, product) = self.products(flux_njy);
         let (x0, x1) = self.range;
         let (a0, a1) = (scalar::exp(x0), scalar::exp(x1));
         // Without flux every mass is as likely.

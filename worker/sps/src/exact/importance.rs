@@ -8,12 +8,12 @@
 //!    along the rest it stays. So seeds come to lie along the ridge of the
 //!    posterior, however bent. Where none fits, the best of them, and of
 //!    some points of the prior, go on nearly free.
-//! 2. About each seed a t distribution lies, as wide as data, prior and a part
-//!    of the guesses' spread allow: tiles on the ridge.
+//! 2. About each seed a t distribution lies, as wide as data, prior and
+//!    the guesses' spread allow: tiles on the ridge.
 //! 3. Points are drawn from the mixture of tiles in rounds, and weighted by
 //!    likelihood times prior over the mean density of the rounds' mixtures. After
 //!    a round the mixture adapts to the weighted points, and gets a new tile where a
-//!    few of them weigh most; until as many count as are wanted.
+//!    few of them weigh most; until as many count as are wanted, and a little longer.
 //!
 //! | step | source |
 //! | --- | --- |
@@ -24,6 +24,7 @@
 use super::descent::{Seed, descend};
 use super::matrix::{covariance, factor, inverse_of};
 use super::mixture::{Component, Mixture};
+use super::weights::Weights;
 use crate::error::SpsError;
 use outshine_kernels::random::Stream;
 use outshine_kernels::scalar;
@@ -54,7 +55,7 @@ const NEW_SHARE: (f64, f64) = (0.02, 0.1);
 const ROUNDS: usize = 40;
 const KEPT: usize = 10;
 /// Rounds after which enough points count. Weights look most even before the first
-/// point of a tail is met: to stop at once makes intervals 1 to 2 % too narrow.
+/// point of a tail is met: to stop at once makes intervals 1 % too narrow.
 const PASSES: usize = 3;
 /// Largest weight of a point at the end.
 const HEAVIEST: f64 = 0.02;
@@ -85,38 +86,13 @@ pub struct Weighted {
     pub z: Vec<f64>,
     /// What the target keeps of each.
     pub kept: Vec<f64>,
-    /// n weights, of sum 1.
-    pub weights: Vec<f64>,
-    /// How many points count: (sum w)^2 / sum w^2.
-    pub effective: f64,
-    /// Whether these are as many as were wanted, none of them weighing too much.
+    /// n weights; ln of their mean is that of the evidence, the mean likelihood
+    /// under the prior.
+    pub weights: Weights,
+    /// Whether as many points count as were wanted, none of them too much.
     pub enough: bool,
-    /// ln of the mean likelihood under the prior.
-    pub log_evidence: f64,
     /// Rounds taken.
     pub rounds: usize,
-}
-
-impl Weighted {
-    /// The numbers of `n` points, as often as they weigh (systematic resampling).
-    pub fn resample(&self, n: usize, stream: &mut Stream) -> Vec<usize> {
-        let offset = stream.uniform();
-        let (mut sum, mut i) = (self.weights[0], 0);
-        let mut chosen = Vec::with_capacity(n);
-        for k in 0..n {
-            let place = (k as f64 + offset) / n as f64;
-            while sum <= place && i + 1 < self.weights.len() {
-                i += 1;
-                sum += self.weights[i];
-            }
-            // Rounding may leave the last place beyond the last weight.
-            while self.weights[i] == 0.0 && i > 0 {
-                i -= 1;
-            }
-            chosen.push(i);
-        }
-        chosen
-    }
 }
 
 /// The points of the latest rounds.
@@ -199,28 +175,21 @@ pub fn sample(
     let mut rounds = Rounds::default();
     let mut passes = 0;
     for round in 1.. {
-        rounds.add(target, mixture.clone(), (wanted, dims), stream)?;
+        rounds.add(target, mixture, (wanted, dims), stream)?;
         let log_weights = rounds.log_weights(dims);
-        let own = Weights::new(&log_weights, 1.0);
-        let heaviest = own.relative.iter().copied().fold(0.0, f64::max);
-        if own.effective >= wanted as f64 && heaviest <= HEAVIEST {
+        let weights = Weights::new(&log_weights, 1.0);
+        // The largest weight is 1.
+        if weights.effective >= wanted as f64 && weights.sum * HEAVIEST >= 1.0 {
             passes += 1;
         }
         let enough = passes == PASSES;
         if enough || round == ROUNDS {
-            return Ok(Weighted {
-                z: rounds.z,
-                kept: rounds.kept,
-                effective: own.effective,
-                enough,
-                log_evidence: own.log_sum - scalar::ln(log_weights.len() as f64),
-                weights: own.relative,
-                rounds: round,
-            });
+            return Ok(Weighted { z: rounds.z, kept: rounds.kept, weights, enough, rounds: round });
         }
-        let new = new_tiles(target, &rounds.z, &own.relative, &anchor, dims)?;
-        let flat = Weights::flattened(&log_weights, ENOUGH * dims as f64);
-        mixture = mixture.with(new).adapted(&rounds.z, &flat.relative);
+        let new = new_tiles(target, &rounds.z, &weights, &anchor, dims)?;
+        let flat = flattened(&log_weights, ENOUGH * dims as f64);
+        let latest = rounds.mixtures.last().expect("that of this round");
+        mixture = latest.clone().with(new).adapted(&rounds.z, &flat);
     }
     unreachable!("the last round returns")
 }
@@ -279,59 +248,42 @@ fn tile(seed: &Seed, anchor: &[f64], share: f64) -> Component {
 fn new_tiles(
     target: &mut dyn Target,
     z: &[f64],
-    weights: &[f64],
+    weights: &Weights,
     anchor: &[f64],
     dims: usize,
 ) -> Result<Vec<Component>, SpsError> {
-    let mut order: Vec<usize> = (0..weights.len()).filter(|&i| weights[i] > HEAVY).collect();
-    order.sort_by(|&a, &b| weights[b].total_cmp(&weights[a]));
+    let weight = |i: usize| weights.relative[i] / weights.sum;
+    let mut order: Vec<usize> =
+        (0..weights.relative.len()).filter(|&i| weight(i) > HEAVY).collect();
+    order.sort_by(|&a, &b| weight(b).total_cmp(&weight(a)));
     let mut tiles: Vec<Component> = Vec::new();
     for i in order {
         let point = &z[i * dims..(i + 1) * dims];
         if tiles.len() < NEW && tiles.iter().all(|t| t.square(point) >= 1.0) {
             let seed = descend(target, point, anchor, 0)?;
             if seed.is_sound() {
-                tiles.push(tile(&seed, anchor, weights[i].clamp(NEW_SHARE.0, NEW_SHARE.1)));
+                tiles.push(tile(&seed, anchor, weight(i).clamp(NEW_SHARE.0, NEW_SHARE.1)));
             }
         }
     }
     Ok(tiles)
 }
 
-/// Weights of sum 1.
-struct Weights {
-    relative: Vec<f64>,
-    /// How many count.
-    effective: f64,
-    /// ln of the sum before they were normalised.
-    log_sum: f64,
-}
-
-impl Weights {
-    /// From their logarithms, raised to a power.
-    fn new(log: &[f64], power: f64) -> Self {
-        let most = log.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        if most == f64::NEG_INFINITY {
-            let even = 1.0 / log.len() as f64;
-            return Self { relative: vec![even; log.len()], effective: 0.0, log_sum: most };
+/// Weights of sum 1, raised to the largest power, 1 at most, of a few at which
+/// `enough` count; evenly where none weighs anything.
+fn flattened(log: &[f64], enough: f64) -> Vec<f64> {
+    let mut power = 1.0;
+    loop {
+        let Weights { mut relative, sum, effective, .. } = Weights::new(log, power);
+        if sum == 0.0 {
+            relative.fill(1.0 / log.len() as f64);
+            return relative;
         }
-        let mut relative: Vec<f64> = log.iter().map(|w| scalar::exp(power * (w - most))).collect();
-        let sum: f64 = relative.iter().sum();
-        relative.iter_mut().for_each(|w| *w /= sum);
-        let square: f64 = relative.iter().map(|w| w * w).sum();
-        Self { relative, effective: 1.0 / square, log_sum: power * most + scalar::ln(sum) }
-    }
-
-    /// Raised to the largest power, 1 at most, of a few at which `enough` count.
-    fn flattened(log: &[f64], enough: f64) -> Self {
-        let mut power = 1.0;
-        loop {
-            let own = Self::new(log, power);
-            if own.effective >= enough || power < 1e-3 {
-                return own;
-            }
-            power *= 0.7;
+        if effective >= enough || power < 1e-3 {
+            relative.iter_mut().for_each(|w| *w /= sum);
+            return relative;
         }
+        power *= 0.7;
     }
 }
 
@@ -411,11 +363,19 @@ mod tests {
                 (0..64).flat_map(|_| [0.7 * stream.normal(), 0.6 * stream.normal()]).collect();
             let wanted = 2000;
             let found = sample(&mut Parabola, &guesses, 2, wanted, &mut stream).unwrap();
-            assert!(found.enough && found.effective >= wanted as f64, "{}", found.effective);
-            let off = found.log_evidence - evidence.ln();
-            assert!(off.abs() < 5.0 / found.effective.sqrt(), "ln evidence off by {off}");
-            let mut x: Vec<f64> =
-                found.resample(wanted, &mut stream).iter().map(|&i| found.kept[i]).collect();
+            assert!(
+                found.enough && found.weights.effective >= wanted as f64,
+                "{}",
+                found.weights.effective
+            );
+            let off = found.weights.log_mean - evidence.ln();
+            assert!(off.abs() < 5.0 / found.weights.effective.sqrt(), "ln evidence off by {off}");
+            let mut x: Vec<f64> = found
+                .weights
+                .resample(wanted, &mut stream)
+                .iter()
+                .map(|&i| found.kept[i])
+                .collect();
             x.sort_by(f64::total_cmp);
             let mut distance = 0.0f64;
             for (i, x) in x.iter().enumerate() {
@@ -425,7 +385,7 @@ mod tests {
             }
             println!(
                 "{} rounds, {:.0} count, distance {distance:.4}",
-                found.rounds, found.effective
+                found.rounds, found.weights.effective
             );
             // Exceeded by as many independent draws once in 10,000 times.
             assert!(distance < 2.23 / (wanted as f64).sqrt(), "seed {seed}: {distance}");
@@ -441,8 +401,8 @@ mod tests {
             .collect();
         let found = sample(&mut Parabola, &guesses, 2, 1000, &mut stream).unwrap();
         let (_, evidence) = distribution();
-        assert!(found.enough, "{} of {}", found.effective, found.weights.len());
-        assert!((found.log_evidence - evidence.ln()).abs() < 0.2, "{}", found.log_evidence);
+        assert!(found.enough, "{} of {}", found.weights.effective, found.weights.relative.len());
+        assert!((found.weights.log_mean - evidence.ln()).abs() < 0.2, "{}", found.weights.log_mean);
     }
 
     /// A likelihood that the mixture cannot follow: rounds are bounded, and it is said.
@@ -462,7 +422,7 @@ mod tests {
                 for (z, out) in z.chunks_exact(4).zip(out) {
                     let tooth: f64 = z.iter().map(|z| (1000.0 * z).sin().powi(2)).sum();
                     *out = -1000.0 * tooth;
-                    kept.push(0.0);
+                    kept.push(z[0]);
                 }
                 Ok(())
             }
@@ -475,22 +435,9 @@ mod tests {
         let mut stream = Stream::new(9, Purpose::Calibration, 20, 0);
         let guesses: Vec<f64> = (0..64 * 4).map(|_| stream.normal()).collect();
         let found = sample(&mut Comb, &guesses, 4, 100, &mut stream).unwrap();
-        assert!(!found.enough && found.rounds == ROUNDS, "{}", found.effective);
-        assert_eq!(found.weights.len(), KEPT * 100);
-    }
-
-    #[test]
-    fn points_come_as_often_as_they_weigh() {
-        let found = Weighted {
-            z: vec![0.0; 4],
-            kept: Vec::new(),
-            weights: vec![0.5, 0.0, 0.25, 0.25],
-            effective: 3.0,
-            enough: true,
-            log_evidence: 0.0,
-            rounds: 1,
-        };
-        let chosen = found.resample(8, &mut Stream::new(1, Purpose::Calibration, 0, 0));
-        assert_eq!(chosen, [0, 0, 0, 0, 2, 2, 3, 3]);
+        assert!(!found.enough && found.rounds == ROUNDS, "{}", found.weights.effective);
+        assert_eq!(found.weights.relative.len(), KEPT * 100);
+        // Rounds that are let go take along all that is theirs.
+        assert!(found.z.chunks_exact(4).map(|z| z[0]).eq(found.kept.iter().copied()));
     }
 }

@@ -74,6 +74,7 @@ mod shapes;
 mod tempering;
 #[cfg(test)]
 mod tests;
+mod weights;
 
 pub use tempering::{CubePosterior, LogLikelihood, Run, sample_cube};
 
@@ -241,17 +242,17 @@ fn report(
 ) -> Result<ExactPosterior, SpsError> {
     let (dims, bands) = (shapes.dims, shapes.bands);
     let mut cube = Vec::new();
-    let chosen = found.resample(particles, stream);
+    let chosen = found.weights.resample(particles, stream);
     let draws = chosen.into_iter().map(|i| {
         to_cube(&found.z[i * dims..(i + 1) * dims], &mut cube);
         shapes.population(&cube, &found.kept[i * bands..(i + 1) * bands], stream)
     });
     let parameters = draws.collect();
     let run = Run {
-        log_evidence: found.log_evidence,
-        log_evidence_error: 1.0 / found.effective.sqrt(),
+        log_evidence: found.weights.log_mean,
+        log_evidence_error: 1.0 / found.weights.effective.sqrt(),
         steps: found.rounds,
-        acceptance: found.effective / found.weights.len() as f64,
+        acceptance: found.weights.effective / found.weights.relative.len() as f64,
         evaluations: 0,
     };
     shapes.posterior(parameters, run)
@@ -276,7 +277,7 @@ fn sample_from(
             if found.enough {
                 return report(shapes, &found, settings.particles, stream);
             }
-            let chosen = found.resample(STARTS, stream);
+            let chosen = found.weights.resample(STARTS, stream);
             near =
                 chosen.iter().flat_map(|&i| &found.z[i * dims..(i + 1) * dims]).copied().collect();
         }

@@ -165,22 +165,7 @@ impl Target for Shapes<'_> {
         to_cube(z, &mut cube);
         flux_njy.clear();
         let done = self.evaluate(&cube, &mut [0.0], &mut flux_njy);
-        let (mut product, mut square) = (0.0, 0.0);
-        let data = self.observed.flux_njy.iter().zip(self.observed.err_njy);
-        for (((data, err), model), (pull, flux)) in
-            data.zip(&flux_njy).zip(pulls.iter_mut().zip(flux.iter_mut()))
-        {
-            let inverse = if *err > 0.0 { 1.0 / err } else { 0.0 };
-            *flux = if *err > 0.0 { model * inverse } else { 0.0 };
-            *pull = if *err > 0.0 { data * inverse } else { 0.0 };
-            product += *flux * *pull;
-            square += *flux * *flux;
-        }
-        let best = if square > 0.0 { (product / square).max(0.0) } else { 0.0 };
-        for (pull, flux) in pulls.iter_mut().zip(flux) {
-            *flux *= best;
-            *pull = *flux - *pull;
-        }
+        self.amplitude.pulls(&flux_njy, pulls, flux);
         (self.cubes, self.flux_njy) = (cube, flux_njy);
         done
     }

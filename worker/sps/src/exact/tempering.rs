@@ -3,6 +3,7 @@
 use super::Settings;
 use super::kernels::Kernels;
 use super::moves::Mover;
+use super::weights::Weights;
 use crate::error::SpsError;
 use outshine_kernels::random::Stream;
 use outshine_kernels::scalar;
@@ -188,29 +189,6 @@ impl Ensemble {
     }
 }
 
-/// Importance weights of one rise of the power.
-struct Weights {
-    /// (particles) relative to the largest.
-    relative: Vec<f64>,
-    sum: f64,
-    /// Effective number: (sum w)^2 / sum w^2.
-    effective: f64,
-    /// ln of the mean weight.
-    log_mean: f64,
-}
-
-fn weigh(log_ratio: &[f64], rise: f64) -> Weights {
-    let most = log_ratio.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let relative: Vec<f64> = log_ratio.iter().map(|l| scalar::exp(rise * (l - most))).collect();
-    let (mut sum, mut square) = (0.0, 0.0);
-    for w in &relative {
-        sum += w;
-        square += w * w;
-    }
-    let log_mean = rise * most + scalar::ln(sum / relative.len() as f64);
-    Weights { effective: sum * sum / square, relative, sum, log_mean }
-}
-
 /// Tries that bracket the rise, 16 times closer each: down to 1e-120.
 const BRACKETS: usize = 100;
 /// Halvings of the bracket, in ln.
@@ -220,7 +198,7 @@ const HALVINGS: usize = 12;
 /// number `target`, or nearly a larger one.
 fn next_rise(log_ratio: &[f64], room: f64, target: f64) -> (f64, Weights) {
     let mut high = room;
-    let mut weights = weigh(log_ratio, room);
+    let mut weights = Weights::new(log_ratio, room);
     if weights.effective >= target {
         return (room, weights);
     }
@@ -228,14 +206,14 @@ fn next_rise(log_ratio: &[f64], room: f64, target: f64) -> (f64, Weights) {
     for _ in 0..BRACKETS {
         high = low;
         low *= 1.0 / 16.0;
-        weights = weigh(log_ratio, low);
+        weights = Weights::new(log_ratio, low);
         if weights.effective >= target {
             break;
         }
     }
     for _ in 0..HALVINGS {
         let middle = (low * high).sqrt();
-        let tried = weigh(log_ratio, middle);
+        let tried = Weights::new(log_ratio, middle);
         if tried.effective >= target {
             (low, weights) = (middle, tried);
         } else {
@@ -245,25 +223,13 @@ fn next_rise(log_ratio: &[f64], room: f64, target: f64) -> (f64, Weights) {
     (low, weights)
 }
 
-/// Systematic resampling: one uniform number places a comb of n teeth.
+/// As many particles, as often as they weigh.
 fn resample(particles: &mut Ensemble, weights: &Weights, stream: &mut Stream) {
     let (n, dims) = (weights.relative.len(), particles.dims);
-    let tooth = weights.sum / n as f64;
-    let offset = stream.uniform();
     let mut z = Vec::with_capacity(n * dims);
     let mut log_likelihood = Vec::with_capacity(n);
     let mut log_start = Vec::with_capacity(n);
-    let (mut sum, mut chosen) = (weights.relative[0], 0);
-    for i in 0..n {
-        let place = (i as f64 + offset) * tooth;
-        while sum <= place && chosen + 1 < n {
-            chosen += 1;
-            sum += weights.relative[chosen];
-        }
-        // Rounding may leave the last tooth beyond the last weight.
-        while weights.relative[chosen] == 0.0 && chosen > 0 {
-            chosen -= 1;
-        }
+    for chosen in weights.resample(n, stream) {
         z.extend_from_slice(&particles.z[chosen * dims..(chosen + 1) * dims]);
         log_likelihood.push(particles.log_likelihood[chosen]);
         log_start.push(particles.log_start[chosen]);
